@@ -1,0 +1,192 @@
+"""What a run leaves behind: one frozen dataclass per lineage table.
+
+A field is a column. `KEYS` names the columns that identify a row: writing the same
+key again must be a no-op. Values are numbers, hashes, names and enums; nothing
+here may hold a row, a user id or a sample value of a silo.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RunStatus(StrEnum):
+    """How a run stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class Verdict(StrEnum):
+    """What was decided after a round."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected, previous model kept"
+    STOPPED_EARLY = "stopped early"
+    LEARNING_RATE_CUT = "learning rate cut"
+    SILO_QUARANTINED = "silo quarantined"
+    SILO_LEFT_OUT = "silo left out of the round"
+
+
+class Subject(StrEnum):
+    """Whose model a metric describes."""
+
+    FEDERATED = "federated"
+    LOCAL_ONLY = "local only"
+    POOLED = "pooled"
+    POPULARITY = "popularity"
+    MARKOV = "markov chain"
+
+
+POOLED_SILOS = "all silos"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """A run's start or end; the row with the highest `sequence` is current."""
+
+    run_id: str
+    sequence: int
+    name: str
+    status: str
+    at: str
+    config_hash: str
+    config_json: str
+    code_hash: str
+    silorec_version: str
+    flow_run_id: str
+    silos: int
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContractRecord:
+    """Result of one expectation on one table of one silo; counts are coarse."""
+
+    run_id: str
+    silo: str
+    suite: str
+    suite_version: str
+    table: str
+    column: str
+    expectation: str
+    success: bool
+    unexpected_count: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParticipantRecord:
+    """One silo in one round: whether it contributed, and its commitments."""
+
+    run_id: str
+    round_number: int
+    silo: str
+    contributed: bool
+    reason: str
+    data_snapshot_hash: str
+    update_commitment: str
+    code_hash: str
+    config_hash: str
+    train_seconds: float
+    bytes_sent: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundRecord:
+    """One finished round; its row is the commit point of the round."""
+
+    run_id: str
+    round_number: int
+    at: str
+    contributors: int
+    dropped: int
+    aggregation_mode: str
+    learning_rate: float
+    train_loss: float
+    clipped_coordinates: int
+    update_norm: float
+    model_sha256: str
+    train_seconds: float
+    aggregate_seconds: float
+    evaluate_seconds: float
+    round_seconds: float
+    bytes_up: int
+    bytes_down: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricRecord:
+    """One metric of one model on the users of one silo (or all)."""
+
+    run_id: str
+    round_number: int
+    subject: str
+    silo: str
+    window: str
+    metric: str
+    value: float
+    users: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionRecord:
+    """A decision and the sentence that explains it."""
+
+    run_id: str
+    round_number: int
+    verdict: str
+    silo: str
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersionRecord:
+    """A model file: where it lies, its hash, and the round that made it."""
+
+    run_id: str
+    round_number: int
+    name: str
+    sha256: str
+    path: str
+    size_bytes: int
+    parameters: int
+    vocabulary_sha256: str
+    parent_sha256: str
+    published: bool
+    at: str
+
+
+Record = (
+    RunRecord
+    | ContractRecord
+    | ParticipantRecord
+    | RoundRecord
+    | MetricRecord
+    | DecisionRecord
+    | ModelVersionRecord
+)
+
+KEYS: dict[type, tuple[str, ...]] = {
+    RunRecord: ("run_id", "sequence"),
+    ContractRecord: ("run_id", "silo", "table", "column", "expectation"),
+    ParticipantRecord: ("run_id", "round_number", "silo"),
+    RoundRecord: ("run_id", "round_number"),
+    MetricRecord: ("run_id", "round_number", "subject", "silo", "window", "metric"),
+    DecisionRecord: ("run_id", "round_number", "verdict", "silo"),
+    ModelVersionRecord: ("run_id", "round_number", "published"),
+}
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """Everything the lineage store knows of one run; the report is made of it."""
+
+    run: RunRecord
+    contracts: tuple[ContractRecord, ...]
+    rounds: tuple[RoundRecord, ...]
+    participants: tuple[ParticipantRecord, ...]
+    metrics: tuple[MetricRecord, ...]
+    decisions: tuple[DecisionRecord, ...]
+    models: tuple[ModelVersionRecord, ...]

@@ -1,0 +1,1 @@
+"""Sections of the run configuration, one file per subject."""

@@ -1,0 +1,162 @@
+"""The model, how silos train it, and how their updates become one model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from data_contracts.settings.base import Section
+
+
+class ModelConfig(Section):
+    """A causal transformer over item sequences (SASRec body with rotary positions)."""
+
+    dim: int = Field(64, ge=8, le=8192, description="Width of item vectors and blocks.")
+    blocks: int = Field(2, ge=1, le=96, description="Transformer blocks.")
+    heads: int = Field(1, ge=1, le=128, description="Attention heads; must divide dim.")
+    context: int = Field(
+        100, ge=2, le=8192, description="Longest history the model reads, in items."
+    )
+    dropout: float = Field(0.3, ge=0, lt=1, description="Dropout while training.")
+    init_from: str | None = Field(
+        None,
+        description="Start from this checkpoint (.safetensors with a vocabulary "
+        "beside it, as `publish_model` writes); left out: random.",
+    )
+    init_seed: int = Field(0, ge=0, description="Seed of the random initialisation.")
+
+    @model_validator(mode="after")
+    def _heads_divide_dim(self) -> ModelConfig:
+        if self.dim % self.heads or (self.dim // self.heads) % 2:
+            raise ValueError(
+                f"dim {self.dim} over heads {self.heads} must be a whole, even number"
+            )
+        return self
+
+
+class LocalTrainingConfig(Section):
+    """What each silo does with the global model in one round."""
+
+    epochs: int = Field(
+        4, ge=0, le=1000, description="Passes over the silo's data in a round."
+    )
+    batch_size: int = Field(
+        32, ge=1, le=65536, description="Users' sequences in one step."
+    )
+    optimizer: Literal["adamw", "adam", "sgd"] = Field(
+        "adamw", description="Local optimiser; its state starts afresh each round."
+    )
+    learning_rate: float = Field(
+        8e-3, gt=0, le=10, description="Peak local learning rate."
+    )
+    weight_decay: float = Field(0.0, ge=0, le=1, description="Decoupled weight decay.")
+    clip_norm: float = Field(
+        5.0, gt=0, description="Gradients are clipped to this L2 norm."
+    )
+    windows: Literal["random", "last"] = Field(
+        "random",
+        description="Which `context` items of a longer history a pass reads: a "
+        "random window or the last one.",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Arithmetic of the catalogue-wide products; auto takes bfloat16 "
+        "where the hardware multiplies it natively.",
+    )
+    seed: int = Field(
+        0, ge=0, description="Seed of data order and dropout; protects nothing."
+    )
+
+
+class ScheduleConfig(Section):
+    """How many rounds, and how the run reacts to its own evaluation."""
+
+    rounds: int = Field(10, ge=1, le=100_000, description="Rounds of training.")
+    warmup_rounds: int = Field(
+        1, ge=0, description="Rounds over which the local learning rate rises."
+    )
+    decay: Literal["cosine", "constant"] = Field(
+        "cosine", description="Course of the local learning rate over rounds."
+    )
+    max_regression: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="A candidate whose validation metric falls by more than this "
+        "share of the best is rejected and the old model kept.",
+    )
+    learning_rate_cut: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="After a rejected round the learning rate is multiplied by this.",
+    )
+    patience: int = Field(
+        5,
+        ge=1,
+        description="Stop early after this many rounds without a better metric.",
+    )
+
+
+class SecureAggregationConfig(Section):
+    """How silo updates are summed without anybody seeing one of them."""
+
+    mode: Literal["masked", "plain"] = Field(
+        "masked",
+        description="masked: the coordinator sees only masked vectors. plain: it "
+        "sees every update; for debugging, and the report says so.",
+    )
+    clip: float = Field(
+        4.0,
+        gt=0,
+        le=1e6,
+        description="Coordinates of a weighted update are clipped to +-clip before "
+        "they become integers.",
+    )
+
+
+class ServerOptimizerConfig(Section):
+    """How the mean update moves the global model (Reddi et al. 2021)."""
+
+    name: Literal["sgd", "momentum", "adam", "yogi"] = Field(
+        "sgd", description="sgd with learning rate 1 is plain federated averaging."
+    )
+    learning_rate: float = Field(1.0, gt=0, le=100, description="Server step size.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="First-moment decay.")
+    second_momentum: float = Field(
+        0.99, ge=0, lt=1, description="Second-moment decay of adam and yogi."
+    )
+    epsilon: float = Field(
+        1e-3, gt=0, description="Adaptivity floor of adam and yogi (tau)."
+    )
+    weighting: Literal["examples", "uniform"] = Field(
+        "examples",
+        description="Weight of a silo: its number of training examples, or one each.",
+    )
+
+
+class EvaluationConfig(Section):
+    """What is measured, and against what."""
+
+    k: int = Field(10, ge=1, le=1000, description="Cut-off of HR@k and NDCG@k.")
+    candidates: Literal["silo-catalogue", "vocabulary"] = Field(
+        "silo-catalogue",
+        description="Items ranked for a user: what the silo itself stocks, or all.",
+    )
+    per_silo_metrics: bool = Field(
+        True,
+        description="Show each silo's metrics to the coordinator. Off: only their "
+        "secure sum leaves a silo.",
+    )
+    baselines: bool = Field(
+        True, description="Popularity and Markov chain from securely summed counts."
+    )
+    local_only: bool = Field(
+        True, description="Train each silo alone with the same budget."
+    )
+    pooled: bool = Field(
+        False,
+        description="Train on all silos' data together; only for a public data set "
+        "whose silos all lie on one machine.",
+    )

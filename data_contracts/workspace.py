@@ -1,0 +1,147 @@
+"""A silo as every stage sees it: its workspace inside, its cohort outside.
+
+A *step* is a plain function `step(workspace, *args)` that runs inside one silo.
+The coordinator only ever holds a `Cohort`: it names a step and gets replies that
+the step chose to return. Where the silo lives (this process, a Ray actor, another
+organisation) is the business of whoever implements `Cohort`; no stage knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.errors import FailureReason, SiloError
+from data_contracts.settings.cohort import SiloConfig
+
+T = TypeVar("T")
+SiloStep = Callable[..., T]
+
+
+@dataclass
+class Progress:
+    """How far the running step is; read by the coordinator while it waits."""
+
+    fraction: float = 0.0
+    note: str = ""
+
+
+@dataclass
+class SiloWorkspace:
+    """What one silo keeps between the steps of a run; never leaves its process.
+
+    Attributes:
+        config: who this silo is and where its tables lie.
+        run_id: the run this workspace serves.
+        folder: the silo's own durable folder (accepted snapshots, caches).
+        progress: written by long steps.
+    """
+
+    config: SiloConfig
+    run_id: str
+    folder: Path
+    progress: Progress = field(default_factory=Progress)
+    _shelf: dict[type, object] = field(default_factory=dict, repr=False)
+
+    @property
+    def silo(self) -> str:
+        """The silo's name."""
+        return self.config.name
+
+    def put(self, value: object) -> None:
+        """Shelve `value` under its type, replacing an earlier one."""
+        self._shelf[type(value)] = value
+
+    def get(self, kind: type[T]) -> T:
+        """The shelved value of this type.
+
+        Raises:
+            SiloError: no earlier step of this run has put one there.
+        """
+        if kind not in self._shelf:
+            raise SiloError(
+                f"silo {self.silo} holds no {kind.__name__} yet: an earlier step of "
+                "the run did not complete here, so start the run again"
+            )
+        return cast(T, self._shelf[kind])
+
+    def has(self, kind: type) -> bool:
+        """Whether a value of this type is shelved."""
+        return kind in self._shelf
+
+    def take(self, kind: type[T]) -> T:
+        """Like `get`, and forget it: used once, gone."""
+        value = self.get(kind)
+        del self._shelf[kind]
+        return value
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """A silo's input to a secure sum, already encoded in the ring Z_2^32.
+
+    Attributes:
+        words: uint32 [d]; two's complement of the quantised signed integers.
+    """
+
+    words: NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class SiloFailure:
+    """Why a silo's step gave no reply; holds no data value."""
+
+    silo: str
+    reason: FailureReason
+    sentence: str
+
+
+@dataclass(frozen=True)
+class SiloReplies(Generic[T]):
+    """Replies of one step, in cohort order whatever order they arrived in."""
+
+    values: Mapping[str, T]
+    failures: Mapping[str, SiloFailure] = field(default_factory=dict)
+
+
+class Cohort(Protocol):
+    """The silos of a run, as the coordinator can reach them."""
+
+    @property
+    def run_id(self) -> str:
+        """The run these silos serve."""
+
+    @property
+    def silos(self) -> tuple[str, ...]:
+        """Names of the members, in a fixed order."""
+
+    def call(
+        self,
+        step: SiloStep[T],
+        *args: Any,
+        per_silo: Mapping[str, tuple[Any, ...]] | None = None,
+        deadline_seconds: float | None = None,
+    ) -> SiloReplies[T]:
+        """Run `step(workspace, *args, *per_silo[silo])` at every member at once.
+
+        Args:
+            step: an importable function whose first argument is the workspace.
+            args: the same for every silo; large arrays go through `broadcast`.
+            per_silo: further arguments of single silos; members that are missing
+                from the mapping are not called.
+            deadline_seconds: silos that take longer are failed as `TIMED_OUT`.
+        """
+
+    def broadcast(self, value: T) -> T:
+        """Place a large value once where every silo can read it (read-only).
+
+        The result stands for the value in the arguments of `call`.
+        """
+
+    def only(self, silos: Iterable[str]) -> Cohort:
+        """The same cohort narrowed to some members."""

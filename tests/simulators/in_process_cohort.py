@@ -1,0 +1,85 @@
+"""Silos as plain objects in this process: the other party, simulated."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from data_contracts.errors import FailureReason, SiloError
+from data_contracts.settings.cohort import SiloConfig
+from data_contracts.workspace import SiloFailure, SiloReplies, SiloStep, SiloWorkspace
+
+T = TypeVar("T")
+
+
+class InProcessCohort:
+    """Implements `Cohort`; replies and arguments are copied as if sent.
+
+    Attributes:
+        workspaces: silo -> its workspace, open to the test.
+        sabotage: (silo, step name) -> exception to raise instead of the step.
+        answering_order: called with the silos before each step; the order in which
+            they then work.
+        steps: names of the steps that were called, in order.
+    """
+
+    def __init__(
+        self,
+        silos: Iterable[SiloConfig | str],
+        folder: Path,
+        run_id: str = "run-1",
+        answering_order: Callable[[list[str]], list[str]] = lambda silos: silos,
+    ) -> None:
+        configs = [s if isinstance(s, SiloConfig) else SiloConfig(name=s) for s in silos]
+        self.workspaces = {
+            c.name: SiloWorkspace(c, run_id, folder / c.name) for c in configs
+        }
+        for workspace in self.workspaces.values():
+            workspace.folder.mkdir(parents=True, exist_ok=True)
+        self.run_id = run_id
+        self.silos = tuple(self.workspaces)
+        self.sabotage: dict[tuple[str, str], Exception] = {}
+        self.answering_order = answering_order
+        self.steps: list[str] = []
+
+    def only(self, silos: Iterable[str]) -> InProcessCohort:
+        """A narrowed view that shares workspaces, sabotage and step log."""
+        wanted = set(silos)
+        view = InProcessCohort.__new__(InProcessCohort)
+        view.__dict__ = dict(self.__dict__)
+        view.silos = tuple(s for s in self.silos if s in wanted)
+        return view
+
+    def broadcast(self, value: T) -> T:
+        return value
+
+    def call(
+        self,
+        step: SiloStep[T],
+        *args: Any,
+        per_silo: Mapping[str, tuple[Any, ...]] | None = None,
+        deadline_seconds: float | None = None,
+    ) -> SiloReplies[T]:
+        called = [s for s in self.silos if per_silo is None or s in per_silo]
+        self.steps.append(step.__name__)
+        values: dict[str, T] = {}
+        failures: dict[str, SiloFailure] = {}
+        for silo in self.answering_order(list(called)):
+            extra = () if per_silo is None else per_silo[silo]
+            try:
+                if (silo, step.__name__) in self.sabotage:
+                    raise self.sabotage[silo, step.__name__]
+                sent = pickle.loads(pickle.dumps((*args, *extra)))
+                reply = step(self.workspaces[silo], *sent)
+                values[silo] = pickle.loads(pickle.dumps(reply))
+            except SiloError as error:
+                failures[silo] = SiloFailure(silo, error.reason, error.message)
+            except Exception as error:
+                sentence = f"{step.__name__} failed: {type(error).__name__}"
+                failures[silo] = SiloFailure(silo, FailureReason.CRASHED, sentence)
+        return SiloReplies(
+            {s: values[s] for s in called if s in values},
+            {s: failures[s] for s in called if s in failures},
+        )
