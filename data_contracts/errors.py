@@ -35,6 +35,10 @@ class DataSourceError(UsageError):
     """A data set or table that cannot be fetched, read or mapped."""
 
 
+class NotRecordedError(UsageError):
+    """A run, model, silo or snapshot that the lineage store cannot tell."""
+
+
 class LineageError(SilorecError):
     """The lineage store could not be read or written."""
 

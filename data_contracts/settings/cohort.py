@@ -13,6 +13,9 @@ SiloName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", strip_whitespace=True)
 ]
 
+# The pretended silo that holds a public data set as a whole, for comparison only.
+POOLED_SILO_NAME = "pooled"
+
 
 class TableSource(Section):
     """Where one table lies and how its columns map onto the canonical ones."""
@@ -107,4 +110,6 @@ class CohortConfig(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"silo {twice[0]} is listed twice; rename one")
+        if POOLED_SILO_NAME in names:
+            raise ValueError(f"the silo name {POOLED_SILO_NAME} is taken; rename it")
         return self

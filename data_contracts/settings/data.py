@@ -67,6 +67,15 @@ class ContractConfig(Section):
         "accepted snapshot.",
     )
 
+    @model_validator(mode="after")
+    def _ratings_in_order(self) -> ContractConfig:
+        if self.rating_min > self.rating_max:
+            raise ValueError(
+                f"rating_min {self.rating_min} must not exceed "
+                f"rating_max {self.rating_max}"
+            )
+        return self
+
 
 class PreprocessingConfig(Section):
     """How interactions become training sequences and held-out targets."""

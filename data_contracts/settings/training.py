@@ -155,6 +155,13 @@ class EvaluationConfig(Section):
     local_only: bool = Field(
         True, description="Train each silo alone with the same budget."
     )
+    alone_learning_rate: float = Field(
+        3e-3,
+        gt=0,
+        le=10,
+        description="Peak learning rate of training alone or pooled; averaging "
+        "shrinks steps, so the federated rate is best about 2.5 times this.",
+    )
     pooled: bool = Field(
         False,
         description="Train on all silos' data together; only for a public data set "

@@ -32,7 +32,9 @@ class InProcessCohort:
         run_id: str = "run-1",
         answering_order: Callable[[list[str]], list[str]] = lambda silos: silos,
     ) -> None:
-        configs = [s if isinstance(s, SiloConfig) else SiloConfig(name=s) for s in silos]
+        configs = [
+            s if isinstance(s, SiloConfig) else SiloConfig(name=s) for s in silos
+        ]
         self.workspaces = {
             c.name: SiloWorkspace(c, run_id, folder / c.name) for c in configs
         }

@@ -1,0 +1,54 @@
+# `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
+.DELETE_ON_ERROR:
+.PHONY: help install demo test test-fast test-slow check format bench-overhead bench-lineage clean
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest -q
+export DO_NOT_TRACK := 1
+export RAY_USAGE_STATS_ENABLED := 0
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+install: $(INSTALLED)  ## make the environment in .venv
+
+# torch first and by exact version: another spec may pull the CUDA build.
+$(INSTALLED): pyproject.toml infra/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch==2.13.0 -c infra/constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[dev]' -c infra/constraints.txt
+	touch $@
+
+demo: install  ## four organisations train one recommender on MovieLens-100K
+	$(BIN)/silorec train --dataset ml-100k
+
+test: check test-fast test-slow  ## everything that must hold, fast tier first
+
+check: install  ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-fast: install  ## unit and property tests
+	$(PYTEST) -m 'not slow and not benchmark' --doctest-modules models data_contracts tasks tests
+
+test-slow: install  ## Ray, Prefect and real data
+	$(PYTEST) -m 'slow' tests
+
+format: install  ## rewrite the code in the house's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-overhead: install  ## seconds of orchestration in a round, beside bare Ray
+	$(BIN)/python -m tests.benchmarks.overhead
+
+bench-lineage: install  ## milliseconds to record a round
+	$(BIN)/python -m tests.benchmarks.lineage_commit
+
+clean:  ## remove the environment and everything a demo wrote here
+	rm -rf $(VENV) silorec_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

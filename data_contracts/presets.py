@@ -1,0 +1,48 @@
+"""Recipes that are known to work on the public data sets.
+
+A preset is a plain tree of settings; a config file and CLI flags go on top of it.
+The figures behind them stand in `infra/docs/benchmarks.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Tree = dict[str, Any]
+
+PRESETS: dict[str, Tree] = {
+    "ml-100k": {
+        "name": "movielens-100k",
+        "data": {"dataset": "ml-100k", "silo_split": "occupation"},
+        "evaluation": {"pooled": True},
+    },
+    "ml-1m": {
+        "name": "movielens-1m",
+        "data": {"dataset": "ml-1m", "silo_split": "taste"},
+        "model": {"context": 200, "dropout": 0.1},
+        "local_training": {
+            "epochs": 2,
+            "batch_size": 64,
+            "learning_rate": 6e-3,
+            "windows": "last",
+        },
+        "schedule": {"rounds": 20, "warmup_rounds": 2, "patience": 8},
+        "evaluation": {"pooled": True},
+    },
+}
+
+
+def merged(base: Tree, over: Tree) -> Tree:
+    """`base` with the settings of `over` on top, section by section.
+
+    >>> merged({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}})
+    {'a': {'x': 1, 'y': 3}}
+    """
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            result[key] = merged(below, value)
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,127 @@
+"""Everything one round did, on its way into the lineage tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data_contracts.records import (
+    DecisionRecord,
+    MetricRecord,
+    ParticipantRecord,
+    Record,
+    RoundRecord,
+    Verdict,
+)
+from data_contracts.secure_aggregation import SecureSum
+from data_contracts.workspace import SiloFailure, SiloReplies
+
+
+@dataclass(frozen=True)
+class TrainingReceipt:
+    """What a silo says of its training; no figure of its data.
+
+    Attributes:
+        update_commitment: salted SHA-256 of the encoded update.
+        clipped_coordinates: how many coordinates hit the clip bound.
+        train_seconds: wall time of the training alone.
+        code_hash: hash of the code that the silo ran.
+    """
+
+    update_commitment: str
+    clipped_coordinates: int
+    train_seconds: float
+    code_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundOutcome:
+    """One finished round, as the flow holds it.
+
+    Attributes:
+        cohort: every silo that was asked to train.
+        snapshots: silo -> hash of the data it trained on.
+        trained: receipts and failures of local training.
+        summed: the secure sum of the updates.
+        seconds: wall seconds of train, aggregate, evaluate, and the whole round.
+        model_bytes: size of the model that was sent to each silo.
+    """
+
+    run_id: str
+    round_number: int
+    at: str
+    config_hash: str
+    cohort: tuple[str, ...]
+    snapshots: Mapping[str, str]
+    trained: SiloReplies[TrainingReceipt]
+    summed: SecureSum
+    learning_rate: float
+    train_loss: float
+    update_norm: float
+    model_sha256: str
+    seconds: Mapping[str, float]
+    model_bytes: int
+    metrics: tuple[MetricRecord, ...]
+    decisions: tuple[DecisionRecord, ...]
+
+    def failures(self) -> dict[str, SiloFailure]:
+        """Silos that did not contribute, and why."""
+        return {**self.trained.failures, **self.summed.dropped}
+
+    def records(self) -> tuple[Record, ...]:
+        """All rows of this round."""
+        return (
+            self._round(),
+            *(self._participant(silo) for silo in self.cohort),
+            *self.metrics,
+            *self.decisions,
+            *(self._left_out(failure) for failure in self.failures().values()),
+        )
+
+    def _round(self) -> RoundRecord:
+        receipts = self.trained.values.values()
+        return RoundRecord(
+            run_id=self.run_id,
+            round_number=self.round_number,
+            at=self.at,
+            contributors=len(self.summed.contributors),
+            dropped=len(self.failures()),
+            aggregation_mode=self.summed.mode,
+            learning_rate=self.learning_rate,
+            train_loss=self.train_loss,
+            clipped_coordinates=sum(r.clipped_coordinates for r in receipts),
+            update_norm=self.update_norm,
+            model_sha256=self.model_sha256,
+            train_seconds=self.seconds["train"],
+            aggregate_seconds=self.seconds["aggregate"],
+            evaluate_seconds=self.seconds["evaluate"],
+            round_seconds=self.seconds["round"],
+            bytes_up=sum(self.summed.bytes_up.values()),
+            bytes_down=self.summed.bytes_down + self.model_bytes * len(self.cohort),
+        )
+
+    def _participant(self, silo: str) -> ParticipantRecord:
+        receipt = self.trained.values.get(silo)
+        failure = self.failures().get(silo)
+        return ParticipantRecord(
+            run_id=self.run_id,
+            round_number=self.round_number,
+            silo=silo,
+            contributed=silo in self.summed.contributors,
+            reason=f"{failure.reason}: {failure.sentence}" if failure else "",
+            data_snapshot_hash=self.snapshots.get(silo, ""),
+            update_commitment=receipt.update_commitment if receipt else "",
+            code_hash=receipt.code_hash if receipt else "",
+            config_hash=self.config_hash,
+            train_seconds=receipt.train_seconds if receipt else 0.0,
+            bytes_sent=self.summed.bytes_up.get(silo, 0),
+        )
+
+    def _left_out(self, failure: SiloFailure) -> DecisionRecord:
+        return DecisionRecord(
+            run_id=self.run_id,
+            round_number=self.round_number,
+            verdict=Verdict.SILO_LEFT_OUT.value,
+            silo=failure.silo,
+            sentence=f"{failure.reason}: {failure.sentence}",
+        )

@@ -1,0 +1,368 @@
+"""Wire messages of secure aggregation, its terms, and its result.
+
+What silos and coordinator say to each other, in the order of `Phase`; the protocol
+itself is `tasks/secure_aggregation/PROTOCOL.md`. Every receiver calls `check` before
+anything else, because unpickling builds objects without asking them. Left out:
+signatures and a byte format, which belong to the exchange between organisations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.errors import ProtocolError
+from data_contracts.workspace import SiloFailure
+
+PROTOCOL_VERSION = 1
+MAX_SILOS = 1000
+MAX_LENGTH = 2**32  # words; 16 GiB
+KEY_BYTES = 32
+HASH_BYTES = 32
+NONCE_BYTES = 12
+SHARE_BYTES = 33  # one element of GF(2^256 + 297)
+BOX_BYTES = 2 * SHARE_BYTES + 16  # two shares and the AES-GCM tag
+
+TWO_SILOS_WARNING = (
+    "With two silos, secure aggregation hides their updates from the coordinator only: "
+    "each silo can subtract its own update from the sum and read the other's."
+)
+
+
+class Phase(StrEnum):
+    """What the protocol is doing."""
+
+    ADVERTISE_KEYS = "advertise keys"
+    SHARE_KEYS = "share keys"
+    MASKED_INPUT = "masked input"
+    UNMASKING = "unmasking"
+    PLAIN_INPUT = "plain input"
+
+
+def threshold_for(num_silos: int) -> int:
+    """T = floor(2n/3) + 1 silos open a sum; fewer learn nothing (PROTOCOL.md, 3).
+
+    >>> [threshold_for(n) for n in (2, 3, 5, 10, 100)]
+    [2, 3, 4, 7, 67]
+    """
+    return 2 * num_silos // 3 + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AggregationTerms:
+    """What everybody must agree on before one aggregation.
+
+    Attributes:
+        run_id: the run this sum belongs to.
+        round_number: round within the run; 0 before the first.
+        attempt: from 1; a retry is another attempt with fresh keys.
+        purpose: what is summed, for example `model update`.
+        members: all silos; the seat of a silo is its place here, from 1.
+        threshold: silos needed to open the sum.
+        min_silos: fewest inputs in a sum that is opened.
+        clip: bound of one coordinate, as the run's configuration says.
+        model_hash: hash of the global model the inputs were trained from.
+        version: of the protocol.
+    """
+
+    run_id: str
+    round_number: int
+    purpose: str
+    members: tuple[str, ...]
+    threshold: int
+    min_silos: int
+    clip: float
+    model_hash: str = ""
+    attempt: int = 1
+    version: int = PROTOCOL_VERSION
+
+    @property
+    def quorum(self) -> int:
+        """Fewest silos with which any phase goes on."""
+        return max(self.threshold, self.min_silos)
+
+    def seat(self, silo: str) -> int:
+        """The silo's place among the members, from 1; its Shamir coordinate."""
+        return self.members.index(silo) + 1
+
+    def check(self) -> None:
+        """Refuse terms under which nothing would be protected.
+
+        Raises:
+            ProtocolError: says which term, and what it should be.
+        """
+        n = len(self.members)
+        _require(
+            self.version == PROTOCOL_VERSION,
+            f"protocol version {self.version}, this side speaks {PROTOCOL_VERSION}",
+        )
+        _require(2 <= n <= MAX_SILOS, f"{n} members, must be 2 to {MAX_SILOS}")
+        _require(len(set(self.members)) == n, "a member is listed twice")
+        _require(
+            self.threshold == threshold_for(n),
+            f"threshold {self.threshold} for {n} members, must be {threshold_for(n)}",
+        )
+        _require(
+            1 <= self.min_silos <= n, f"min_silos {self.min_silos}, must be 1 to {n}"
+        )
+
+
+@dataclass(frozen=True)
+class KeyAdvertisement:
+    """Phase `ADVERTISE_KEYS`, silo to coordinator.
+
+    Attributes:
+        silo: sender.
+        length: words [d] of its input.
+        channel_key: X25519 public key that seals shares.
+        mask_key: X25519 public key that pairwise masks come from.
+    """
+
+    silo: str
+    length: int
+    channel_key: bytes
+    mask_key: bytes
+
+    def check(self) -> None:
+        """Refuse keys or lengths of impossible size."""
+        _require(0 <= self.length <= MAX_LENGTH, f"length must be 0 to {MAX_LENGTH}")
+        _require_size("channel_key", self.channel_key, KEY_BYTES)
+        _require_size("mask_key", self.mask_key, KEY_BYTES)
+
+
+@dataclass(frozen=True)
+class Roster:
+    """U1, coordinator to silos: everybody whose keys arrived, in order of seats."""
+
+    context: bytes
+    length: int
+    keys: tuple[KeyAdvertisement, ...]
+
+    @property
+    def silos(self) -> tuple[str, ...]:
+        """Members of U1."""
+        return tuple(key.silo for key in self.keys)
+
+    def check(self) -> None:
+        """Refuse an oversized roster or a bad advertisement in it."""
+        _require_size("context", self.context, HASH_BYTES)
+        _require(len(self.keys) <= MAX_SILOS, f"more than {MAX_SILOS} keys")
+        for key in self.keys:
+            key.check()
+
+
+@dataclass(frozen=True)
+class SealedBox:
+    """Two shares of `dealer`, readable by `recipient` only, and their commitments."""
+
+    dealer: str
+    recipient: str
+    seed_commitment: bytes
+    key_commitment: bytes
+    nonce: bytes
+    ciphertext: bytes
+
+    def check(self) -> None:
+        """Refuse fields of wrong size."""
+        _require_size("seed_commitment", self.seed_commitment, HASH_BYTES)
+        _require_size("key_commitment", self.key_commitment, HASH_BYTES)
+        _require_size("nonce", self.nonce, NONCE_BYTES)
+        _require_size("ciphertext", self.ciphertext, BOX_BYTES)
+
+
+@dataclass(frozen=True)
+class SealedShares:
+    """Phase `SHARE_KEYS`, silo to coordinator: one box for each member of U1.
+
+    Attributes:
+        silo: the dealer.
+        context: context hash.
+        seed_hash: commitment to the seed of the self mask.
+        boxes: in the order of the roster, one for the dealer itself included.
+    """
+
+    silo: str
+    context: bytes
+    seed_hash: bytes
+    boxes: tuple[SealedBox, ...]
+
+    def check(self) -> None:
+        """Refuse fields of wrong size."""
+        _require_size("context", self.context, HASH_BYTES)
+        _require_size("seed_hash", self.seed_hash, HASH_BYTES)
+        _require(len(self.boxes) <= MAX_SILOS, f"more than {MAX_SILOS} boxes")
+        for box in self.boxes:
+            box.check()
+
+
+@dataclass(frozen=True)
+class ShareDelivery:
+    """U2, coordinator to one silo.
+
+    Attributes:
+        context: context hash.
+        dealers: (silo, hash of all it dealt) of U2, in order of seats.
+        boxes: what each dealer dealt to this silo, in the same order.
+    """
+
+    context: bytes
+    dealers: tuple[tuple[str, bytes], ...]
+    boxes: tuple[SealedBox, ...]
+
+    @property
+    def silos(self) -> tuple[str, ...]:
+        """Members of U2."""
+        return tuple(silo for silo, _ in self.dealers)
+
+    def check(self) -> None:
+        """Refuse fields of wrong size, or boxes that do not match the dealers."""
+        _require_size("context", self.context, HASH_BYTES)
+        _require(
+            tuple(box.dealer for box in self.boxes) == self.silos,
+            "boxes and dealers do not match",
+        )
+        for box in self.boxes:
+            box.check()
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedInput:
+    """Phase `MASKED_INPUT`, silo to coordinator.
+
+    Attributes:
+        silo: sender.
+        context: context hash.
+        words: uint32 [d], input plus all masks modulo 2^32.
+        sha256: hex digest of the words as little-endian bytes.
+    """
+
+    silo: str
+    context: bytes
+    words: NDArray[np.uint32]
+    sha256: str
+
+    def check(self) -> None:
+        """Refuse anything but a flat vector of uint32."""
+        _require_size("context", self.context, HASH_BYTES)
+        _require_flat_words(self.words)
+
+
+@dataclass(frozen=True, eq=False)
+class PlainInput:
+    """Phase `PLAIN_INPUT`, silo to coordinator: the words in the clear."""
+
+    silo: str
+    words: NDArray[np.uint32]
+
+    def check(self) -> None:
+        """Refuse anything but a flat vector of uint32."""
+        _require_flat_words(self.words)
+
+
+@dataclass(frozen=True)
+class SurvivorList:
+    """U3, coordinator to silos: (silo, sha256 of its upload), in order of seats."""
+
+    context: bytes
+    uploads: tuple[tuple[str, str], ...]
+
+    @property
+    def silos(self) -> tuple[str, ...]:
+        """Members of U3."""
+        return tuple(silo for silo, _ in self.uploads)
+
+    def check(self) -> None:
+        """Refuse a list in which a silo appears twice."""
+        _require_size("context", self.context, HASH_BYTES)
+        _require(len(set(self.silos)) == len(self.silos), "a survivor is listed twice")
+
+
+@dataclass(frozen=True)
+class RevealedShares:
+    """Phase `UNMASKING`, silo to coordinator.
+
+    Attributes:
+        silo: sender.
+        context: context hash.
+        seed_shares: (dealer, share of its self-mask seed) for each of U3.
+        key_shares: (dealer, share of its mask key) for each of U2 without U3.
+    """
+
+    silo: str
+    context: bytes
+    seed_shares: tuple[tuple[str, bytes], ...]
+    key_shares: tuple[tuple[str, bytes], ...]
+
+    def check(self) -> None:
+        """Refuse fields of wrong size."""
+        _require_size("context", self.context, HASH_BYTES)
+        for _, share in (*self.seed_shares, *self.key_shares):
+            _require_size("share", share, SHARE_BYTES)
+
+
+SiloMessage = (
+    KeyAdvertisement | SealedShares | MaskedInput | RevealedShares | PlainInput
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SecureSum:
+    """The opened sum and how it came about.
+
+    Attributes:
+        total: int64 [d], the exact signed sum of the contributors' integers.
+        contributors: silos whose input is in the sum, in cohort order.
+        dropped: silos whose input is not, and why.
+        faults: contributors that vanished or lied while the sum was opened.
+        mode: masked or plain.
+        bytes_up: silo -> payload bytes it sent.
+        bytes_down: payload bytes sent to all silos together.
+        commitments: contributor -> sha256 hex of the words it uploaded.
+        phase_seconds: phase -> wall seconds at the coordinator.
+    """
+
+    total: NDArray[np.int64]
+    contributors: tuple[str, ...]
+    dropped: Mapping[str, SiloFailure]
+    faults: Mapping[str, SiloFailure]
+    mode: Literal["masked", "plain"]
+    bytes_up: Mapping[str, int]
+    bytes_down: int
+    commitments: Mapping[str, str]
+    phase_seconds: Mapping[str, float]
+
+
+def payload_bytes(value: object) -> int:
+    """Bytes a message carries, without the framing of whatever transports it."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, tuple):
+        return sum(map(payload_bytes, value))
+    if is_dataclass(value):
+        return sum(payload_bytes(getattr(value, f.name)) for f in fields(value))
+    return 8
+
+
+def _require(condition: bool, complaint: str) -> None:
+    if not condition:
+        raise ProtocolError(f"secure aggregation refused a message: {complaint}")
+
+
+def _require_size(name: str, value: bytes, size: int) -> None:
+    _require(len(value) == size, f"{name} has {len(value)} bytes, must be {size}")
+
+
+def _require_flat_words(words: NDArray[np.uint32]) -> None:
+    _require(
+        words.dtype == np.uint32 and words.ndim == 1 and words.flags.c_contiguous,
+        "words must be a flat, contiguous uint32 vector",
+    )

@@ -1,0 +1,238 @@
+"""The `silorec` command: arguments -> typed configuration -> flow; nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from data_contracts.errors import ConfigError, SilorecError, UsageError
+from data_contracts.presets import PRESETS
+from data_contracts.progress import listening
+from data_contracts.run_config import FederatedTrainingConfig
+from flows.cli_options import add_setting_flags, config_from, example_file
+
+Command = Callable[[argparse.Namespace], None]
+
+QUIET_PREFECT = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status.
+
+    0: done. 1: the run failed. 2: the input cannot be used. 130: interrupted.
+    """
+    chosen = build_parser().parse_args(arguments)
+    command: Command = chosen.command
+    try:
+        command(chosen)
+    except SilorecError as error:
+        Console(stderr=True, highlight=False, markup=False).print(
+            f"silorec: {error.message}", style="red", soft_wrap=True
+        )
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        print("silorec: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their flags."""
+    parser = argparse.ArgumentParser(
+        prog="silorec",
+        description="Federated training of recommender models across organisations "
+        "that never pool their users' data.",
+        epilog="Start with: silorec train --dataset ml-100k",
+    )
+    parser.add_argument("--version", action="version", version=version("silorec"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    init = _command(commands, "init", write_example, "write a commented example file")
+    init.add_argument("path", nargs="?", default="silorec.yaml", metavar="FILE")
+    init.add_argument("--preset", choices=sorted(PRESETS), default="ml-100k")
+    init.add_argument("--force", action="store_true", help="replace an existing file")
+
+    check = _command(commands, "check", check_config, "explain every mistake in a file")
+    _add_config_arguments(check)
+
+    train = _command(commands, "train", train_model, "train one model in rounds")
+    _add_config_arguments(train)
+    train.add_argument(
+        "--verbose", action="store_true", help="show the log of Prefect as well"
+    )
+
+    report = _command(commands, "report", write_report, "write a run's report again")
+    report.add_argument("run", help="run id or its beginning")
+    _add_output_folder(report)
+
+    _command(commands, "ui", start_ui, "start the Prefect UI with the runs")
+
+    lineage = _command(commands, "lineage", None, "ask what went into which model")
+    questions = lineage.add_subparsers(required=True, metavar="QUESTION")
+    show = _command(questions, "show", show_lineage, "what made this model?")
+    show.add_argument("model", help="model hash, run id, or the beginning of one")
+    models = _command(questions, "models", list_models, "which models hold this data?")
+    models.add_argument("--silo", required=True, help="name of the silo")
+    models.add_argument("--snapshot", help="data snapshot hash or its beginning")
+    runs = _command(questions, "runs", list_runs, "all runs, the latest first")
+    for question in (show, models, runs):
+        _add_output_folder(question)
+        question.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def write_example(arguments: argparse.Namespace) -> None:
+    """`silorec init`."""
+    path = Path(arguments.path)
+    if path.exists() and not arguments.force:
+        raise ConfigError(f"{path} exists already; name another file or give --force")
+    try:
+        path.write_text(example_file(arguments.preset), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+    print(f"wrote {path}; check it with: silorec check {path}")
+
+
+def check_config(arguments: argparse.Namespace) -> None:
+    """`silorec check`."""
+    config = config_from(arguments)
+    print(
+        f"valid: {_cohort_text(config)}, {config.schedule.rounds} rounds of "
+        f"{config.local_training.epochs} local epochs, "
+        f"{config.secure_aggregation.mode} aggregation; "
+        f"config hash {config.config_hash()[:12]}"
+    )
+
+
+def train_model(arguments: argparse.Namespace) -> None:
+    """`silorec train`."""
+    config = config_from(arguments)
+    if not arguments.verbose:
+        for name, value in QUIET_PREFECT.items():
+            os.environ.setdefault(name, value)
+    # Imported late: Prefect, Ray and torch take seconds, and `--help` needs none.
+    from tasks.reporting.terminal import final_table, terminal_progress
+
+    with terminal_progress() as progress, listening(progress):
+        progress.stage("Starting Prefect and Ray")
+        from flows.federated_training import federated_training
+        from tasks.lineage.queries import history
+        from tasks.lineage.store import open_store
+        from tasks.reporting.report import report_path
+
+        version = federated_training(config)
+    told = history(open_store(config.output_folder), version.run_id)
+    Console().print(final_table(told, str(report_path(told, config.output_folder))))
+
+
+def write_report(arguments: argparse.Namespace) -> None:
+    """`silorec report`."""
+    from tasks.lineage.queries import history
+    from tasks.lineage.store import open_store
+    from tasks.reporting import report
+
+    told = history(open_store(arguments.output_folder), arguments.run)
+    path = report.report_path(told, arguments.output_folder)
+    print(report.write_report(told, path))
+
+
+def start_ui(arguments: argparse.Namespace) -> None:
+    """`silorec ui`: becomes the Prefect server, on the runs' own database."""
+    print("Prefect UI with your runs: http://127.0.0.1:4200 (Ctrl-C ends it)")
+    sys.stdout.flush()
+    os.execv(  # noqa: S606 - our own interpreter, fixed arguments
+        sys.executable, [sys.executable, "-m", "prefect", "server", "start"]
+    )
+
+
+def show_lineage(arguments: argparse.Namespace) -> None:
+    """`silorec lineage show`."""
+    from tasks.lineage import rendering
+    from tasks.lineage.ancestry import which_made
+    from tasks.lineage.store import open_store
+
+    lineage = which_made(open_store(arguments.output_folder), arguments.model)
+    if arguments.json:
+        print(json.dumps(rendering.as_json(lineage), indent=2))
+    else:
+        Console().print(rendering.lineage_view(lineage))
+
+
+def list_models(arguments: argparse.Namespace) -> None:
+    """`silorec lineage models`."""
+    from tasks.lineage import rendering
+    from tasks.lineage.ancestry import models_with
+    from tasks.lineage.store import open_store
+
+    found = models_with(
+        open_store(arguments.output_folder), arguments.silo, arguments.snapshot
+    )
+    if arguments.json:
+        print(json.dumps([rendering.as_json(model) for model in found], indent=2))
+    else:
+        Console().print(
+            rendering.models_table(found, arguments.silo, arguments.snapshot)
+        )
+
+
+def list_runs(arguments: argparse.Namespace) -> None:
+    """`silorec lineage runs`."""
+    from tasks.lineage import rendering
+    from tasks.lineage.queries import runs
+    from tasks.lineage.store import open_store
+
+    found = runs(open_store(arguments.output_folder))
+    if arguments.json:
+        print(json.dumps([rendering.as_json(run) for run in found], indent=2))
+    else:
+        Console().print(rendering.runs_table(found))
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    command: Command | None,
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    if command is not None:
+        parser.set_defaults(command=command)
+    return parser
+
+
+def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", nargs="?", metavar="FILE", help="YAML configuration")
+    parser.add_argument(
+        "--dataset",
+        choices=sorted(PRESETS),
+        help="start from the recipe of a public data set",
+    )
+    add_setting_flags(parser)
+
+
+def _add_output_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output-folder",
+        default=FederatedTrainingConfig.model_fields["output_folder"].default,
+        help="output folder of the runs (default: %(default)s)",
+    )
+
+
+def _cohort_text(config: FederatedTrainingConfig) -> str:
+    if config.data.dataset:
+        return f"{config.data.dataset} split by {config.data.silo_split}"
+    return f"{len(config.cohort.silos)} silos with their own tables"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Command-line flags and the example file, both made from the configuration model.
+
+A setting `local_training.epochs` is the flag `--local-training.epochs` and the key
+`epochs` of the section `local_training`; its help is the field's description.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from data_contracts.presets import PRESETS, Tree, merged
+from data_contracts.run_config import (
+    FederatedTrainingConfig,
+    parse_config,
+    read_config_file,
+)
+
+FLAG_PREFIX = "setting:"
+
+
+def settings_of(
+    model: type[BaseModel] = FederatedTrainingConfig, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    """(path, field) of every single setting, depth first; lists are one setting."""
+    for name, field in model.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            yield from settings_of(section, (*path, name))
+        else:
+            yield (*path, name), field
+
+
+def add_setting_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag per setting, grouped by section."""
+    groups: dict[str, Any] = {}
+    for path, field in settings_of():
+        title = ".".join(path[:-1]) or "run"
+        group = groups.setdefault(title, parser.add_argument_group(title))
+        group.add_argument(
+            "--" + ".".join(path).replace("_", "-"),
+            dest=FLAG_PREFIX + ".".join(path),
+            metavar=_metavar(field),
+            help=f"{field.description} Default: {_default(field)}.".replace("%", "%%"),
+        )
+
+
+def config_from(arguments: argparse.Namespace) -> FederatedTrainingConfig:
+    """Preset, then file, then flags: the later wins, setting by setting.
+
+    Raises:
+        ConfigError: one sentence per mistake.
+    """
+    tree: Tree = {}
+    origin = "command line"
+    if arguments.dataset:
+        tree = merged(tree, PRESETS[arguments.dataset])
+    if arguments.config:
+        origin = arguments.config
+        tree = merged(tree, read_config_file(Path(arguments.config)))
+    return parse_config(merged(tree, _given_flags(arguments)), origin=origin)
+
+
+def _given_flags(arguments: argparse.Namespace) -> Tree:
+    tree: Tree = {}
+    for name, text in vars(arguments).items():
+        if name.startswith(FLAG_PREFIX) and text is not None:
+            value: Any = _parsed(text)
+            for key in reversed(name.removeprefix(FLAG_PREFIX).split(".")):
+                value = {key: value}
+            tree = merged(tree, value)
+    return tree
+
+
+def _parsed(text: str) -> Any:
+    """A flag's value is YAML, as it would stand in the file."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def example_file(preset: str) -> str:
+    """A commented YAML file with every setting; the preset's are active.
+
+    Settings at their default are commented out, so that a file says what it decides.
+    """
+    chosen = PRESETS[preset]
+    lines = [
+        "# silorec run configuration. Every setting there is, with its default;",
+        f"# what is not commented out comes from the preset {preset}.",
+        "# Check it with `silorec check FILE`, run it with `silorec train FILE`.",
+    ]
+    section: tuple[str, ...] = ()
+    for path, field in settings_of():
+        for depth, name in enumerate(path[:-1]):
+            if path[: depth + 1] != section[: depth + 1]:
+                active = _lookup(chosen, path[: depth + 1]) is not None
+                lines += ["", f"{'  ' * depth}{'' if active else '# '}{name}:"]
+        section = path[:-1]
+        indent = "  " * len(section)
+        value = _lookup(chosen, path)
+        mark = "# " if value is None else ""
+        shown = _default(field) if mark else _shown(value)
+        lines.append(f"{indent}# {field.description}")
+        lines.append(f"{indent}{mark}{path[-1]}: {shown}")
+    return "\n".join(lines) + "\n"
+
+
+def _lookup(tree: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        if not isinstance(tree, dict) or key not in tree:
+            return None
+        tree = tree[key]
+    return tree
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "null"
+    text = yaml.safe_dump(
+        list(value) if isinstance(value, tuple) else value,
+        default_flow_style=True,
+        width=10_000,
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _metavar(field: FieldInfo) -> str:
+    choices = [str(choice) for choice in get_args(field.annotation)]
+    if choices and all(isinstance(c, str) for c in get_args(field.annotation)):
+        return "{" + ",".join(choices) + "}"
+    return getattr(field.annotation, "__name__", "VALUE").upper()
+
+
+def _default(field: FieldInfo) -> str:
+    return _shown(field.get_default(call_default_factory=True))

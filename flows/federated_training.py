@@ -1,0 +1,205 @@
+"""Train one shared recommender on data that never leaves its silo.
+
+The coordinator's pipeline, top to bottom: admit silos, agree on a vocabulary, train in
+rounds, compare, publish. Deployed by module: `flows.federated_training`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from data_contracts.progress import announce
+from data_contracts.records import ModelVersionRecord, Subject
+from data_contracts.round_outcome import RoundOutcome
+from data_contracts.run_config import FederatedTrainingConfig
+from data_contracts.stopwatch import Stopwatch, now_utc
+from flows.embedded_server import keep_every_task_run
+from models.sequences import Window
+from tasks.cohort.task import open_cohort
+from tasks.evaluation.silo_side import Question
+from tasks.evaluation.task import evaluate_alone, evaluate_baselines, evaluate_on_silos
+from tasks.global_update.acceptance import Standing, rule_on
+from tasks.global_update.task import initialise_global_model, update_global_model
+from tasks.ingestion.task import load_silo_tables, pooled_silos, prepare_silos
+from tasks.lineage.run_lifecycle import recorded_run
+from tasks.lineage.task import (
+    load_checkpoint,
+    publish_model,
+    read_history,
+    record_admission,
+    record_round,
+    save_global_model,
+)
+from tasks.local_training.silo_side import AloneJob, RoundJob
+from tasks.local_training.task import train_for_comparison, train_on_silos
+from tasks.preprocessing.task import preprocess_on_silos, preprocess_pooled
+from tasks.reporting.task import (
+    publish_artifacts,
+    start_progress,
+    update_progress,
+    write_run_report,
+)
+from tasks.secure_aggregation.task import aggregate_securely
+from tasks.validation.task import admit_silos
+from tasks.vocabulary.task import agree_on_vocabulary
+
+
+@flow(
+    name="federated-training",
+    flow_run_name="{config.name}",
+    persist_result=False,
+    on_completion=[keep_every_task_run],
+    on_failure=[keep_every_task_run],
+)
+def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
+    """Train one shared recommender on data that never leaves its silo.
+
+    Validates every silo's tables, trains in rounds with secure aggregation, compares
+    with what silos reach alone, and records every round in Delta tables.
+    """
+    silos = prepare_silos(config)
+    with (
+        recorded_run(config, silos, flow_run.id) as run,
+        open_cohort((*silos, *pooled_silos(config)), config, run.run_id) as hosts,
+    ):
+        loaded = load_silo_tables(hosts)
+        admission = admit_silos(
+            hosts.only(silo.name for silo in silos),
+            config.contracts,
+            run_id=run.run_id,
+            min_silos=config.cohort.min_silos,
+            loading_failures=loaded.failures,
+            now_seconds=int(now_utc().timestamp()),
+        )
+        record_admission(run, admission.records, admission.quarantined)
+
+        cohort = hosts.only(admission.admitted)
+        sum_securely = partial(
+            aggregate_securely,
+            round_number=0,
+            config=config.secure_aggregation,
+            min_silos=config.cohort.min_silos,
+            deadline_seconds=config.cohort.deadline_seconds,
+        )
+        vocabulary = agree_on_vocabulary(
+            cohort,
+            sum_securely,
+            min_interactions_per_item=config.preprocessing.min_interactions_per_item,
+        )
+        prepared = preprocess_on_silos(
+            cohort, sum_securely, vocabulary, config.preprocessing
+        )
+        cohort = hosts.only(prepared.replies.values)
+
+        base = load_checkpoint(config.model.init_from)
+        model = initialise_global_model(
+            config.model, vocabulary, config.server_optimizer, base
+        )
+        parent: ModelVersionRecord | str = base.sha256 if base else ""
+        initial, best, standing = model, model, Standing()
+        validation = Question.of(config, Window.VALIDATION, cohort.silos)
+        progress = start_progress(config.schedule.rounds)
+
+        for round_number in range(1, config.schedule.rounds + 1):
+            clock = Stopwatch()
+            job = RoundJob.of(
+                config, round_number, standing.cuts, cohort.silos,
+                prepared.total_examples,
+            )  # fmt: skip
+            trained = train_on_silos(cohort, model.vector, job, config.cohort)
+            clock.lap("train")
+            summed = aggregate_securely(
+                cohort.only(trained.values),
+                "model update",
+                round_number,
+                config.secure_aggregation,
+                min_silos=config.cohort.min_silos,
+                model_hash=model.vector_hash,
+                deadline_seconds=config.cohort.deadline_seconds,
+            )
+            candidate, mean = update_global_model(
+                model, summed, job.fixed_point, config.server_optimizer, round_number
+            )
+            clock.lap("aggregate")
+            evaluation = evaluate_on_silos(
+                cohort, sum_securely, candidate.vector, validation
+            )
+            ruling = rule_on(
+                evaluation.ndcg, standing, config.schedule,
+                run_id=run.run_id, round_number=round_number,
+            )  # fmt: skip
+            standing = ruling.standing
+            model = candidate if ruling.accepted else model
+            clock.lap("evaluate")
+            version = save_global_model(
+                run, round_number, model.vector, vocabulary, parent
+            )
+            parent = version
+            if standing.best_round == round_number:
+                best, best_version = model, version
+            record_round(
+                run,
+                RoundOutcome(
+                    run_id=run.run_id,
+                    round_number=round_number,
+                    at=now_utc().isoformat(),
+                    config_hash=run.config_hash,
+                    cohort=cohort.silos,
+                    snapshots=loaded.values,
+                    trained=trained,
+                    summed=summed,
+                    learning_rate=job.learning_rate,
+                    train_loss=mean.loss,
+                    update_norm=mean.norm,
+                    model_sha256=version.sha256,
+                    seconds=clock.seconds(),
+                    model_bytes=candidate.vector.nbytes,
+                    metrics=evaluation.records(run.run_id, round_number),
+                    decisions=ruling.decisions,
+                ),
+                version,
+            )
+            update_progress(progress, round_number / config.schedule.rounds)
+            announce().round(
+                round_number, config.schedule.rounds, evaluation.headline(mean.loss)
+            )
+            if standing.stopped:
+                break
+
+        test = Question.of(config, Window.TEST, cohort.silos)
+        results = [
+            evaluate_on_silos(
+                cohort, sum_securely, best.vector, test, with_coverage=True
+            )
+        ]
+        if config.evaluation.baselines:
+            results += evaluate_baselines(cohort, sum_securely, test)
+        if config.evaluation.local_only:
+            preprocess_pooled(hosts, vocabulary, config.preprocessing, prepared)
+            pooled = train_for_comparison(
+                hosts, cohort.silos, initial.vector, AloneJob.of(config)
+            )
+            results.append(evaluate_alone(cohort, sum_securely, test))
+            if pooled is not None:
+                results.append(
+                    evaluate_on_silos(
+                        cohort,
+                        sum_securely,
+                        pooled,
+                        test,
+                        Subject.POOLED,
+                        with_coverage=True,
+                    )
+                )
+        metrics = [
+            row
+            for result in results
+            for row in result.records(run.run_id, standing.best_round)
+        ]
+        published = publish_model(run, best_version, metrics)
+    history = read_history(run)
+    publish_artifacts(history, write_run_report(history, config.output_folder))
+    return published

@@ -1,0 +1,1 @@
+"""Architectures that rank items for a history; one short file each."""

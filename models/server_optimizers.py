@@ -1,0 +1,91 @@
+"""How the mean of the silos' updates moves the global model.
+
+Algorithm 2 of Reddi et al. 2021, "Adaptive Federated Optimization": the mean update
+is a pseudo-gradient (pointing downhill already). sgd with learning rate 1 is plain
+federated averaging (McMahan et al. 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.settings.training import ServerOptimizerConfig
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """Moments of the server optimiser, each float64 [d]."""
+
+    first: Floats
+    second: Floats
+
+    @classmethod
+    def fresh(cls, size: int, config: ServerOptimizerConfig) -> ServerState:
+        """The state before round 1; v starts at tau^2 as in Algorithm 2."""
+        return cls(np.zeros(size), np.full(size, config.epsilon**2))
+
+
+Step = Callable[
+    [Floats, ServerState, ServerOptimizerConfig], tuple[Floats, ServerState]
+]
+
+
+def sgd(
+    update: Floats, state: ServerState, config: ServerOptimizerConfig
+) -> tuple[Floats, ServerState]:
+    """Plain step: x <- x + eta * update."""
+    return config.learning_rate * update, state
+
+
+def momentum(
+    update: Floats, state: ServerState, config: ServerOptimizerConfig
+) -> tuple[Floats, ServerState]:
+    """Heavy ball: M <- beta M + update; x <- x + eta * M (FedAvgM, Hsu et al. 2019)."""
+    first = config.momentum * state.first + update
+    return config.learning_rate * first, ServerState(first, state.second)
+
+
+def adam(
+    update: Floats, state: ServerState, config: ServerOptimizerConfig
+) -> tuple[Floats, ServerState]:
+    """FedAdam: V <- beta2 V + (1 - beta2) update^2."""
+    decay = config.second_momentum
+    second = decay * state.second + (1 - decay) * update**2
+    return _adaptive(update, state, second, config)
+
+
+def yogi(
+    update: Floats, state: ServerState, config: ServerOptimizerConfig
+) -> tuple[Floats, ServerState]:
+    """FedYogi: V <- V - (1 - beta2) update^2 sign(V - update^2)."""
+    square = update**2
+    second = state.second - (1 - config.second_momentum) * square * np.sign(
+        state.second - square
+    )
+    return _adaptive(update, state, second, config)
+
+
+def _adaptive(
+    update: Floats, state: ServerState, second: Floats, config: ServerOptimizerConfig
+) -> tuple[Floats, ServerState]:
+    first = config.momentum * state.first + (1 - config.momentum) * update
+    step = config.learning_rate * first / (np.sqrt(second) + config.epsilon)
+    return step, ServerState(first, second)
+
+
+STEPS: dict[str, Step] = {
+    "sgd": sgd, "momentum": momentum, "adam": adam, "yogi": yogi
+}  # fmt: skip
+
+
+def server_step(
+    update: Floats, state: ServerState, config: ServerOptimizerConfig
+) -> tuple[Floats, ServerState]:
+    """(change of the global model [d], next state) for a mean update [d]."""
+    return STEPS[config.name](update, state, config)

@@ -1,0 +1,208 @@
+"""Ray: a silo host in an actor of its own, and the cohort of all actors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
+
+from data_contracts.errors import ConfigError, FailureReason
+from data_contracts.progress import announce
+from data_contracts.settings.cohort import ComputeConfig, SiloConfig
+from data_contracts.workspace import SiloFailure, SiloReplies, SiloStep
+from tasks.cohort.host import SiloHost
+
+T = TypeVar("T")
+RemoteSiloHost = ray.remote(SiloHost)
+
+POLL_SECONDS = 0.5
+START_SECONDS = 180.0
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "DO_NOT_TRACK": "1",
+}
+
+
+class RayCohort:
+    """Implements `data_contracts.workspace.Cohort` over Ray actors."""
+
+    def __init__(self, run_id: str, hosts: Mapping[str, ActorHandle[SiloHost]]) -> None:
+        self.run_id = run_id
+        self._hosts = dict(hosts)
+
+    @property
+    def silos(self) -> tuple[str, ...]:
+        """Names of the members, in a fixed order."""
+        return tuple(self._hosts)
+
+    def only(self, silos: Iterable[str]) -> RayCohort:
+        """The same actors, narrowed to some members."""
+        wanted = set(silos)
+        return RayCohort(
+            self.run_id, {s: h for s, h in self._hosts.items() if s in wanted}
+        )
+
+    def broadcast(self, value: T) -> T:
+        """Put `value` into the object store once; the reference stands for it."""
+        return cast(T, ray.put(value))
+
+    def call(
+        self,
+        step: SiloStep[T],
+        *args: Any,
+        per_silo: Mapping[str, tuple[Any, ...]] | None = None,
+        deadline_seconds: float | None = None,
+    ) -> SiloReplies[T]:
+        """Run `step` at every member at once; see `Cohort.call`."""
+        called = [s for s in self._hosts if per_silo is None or s in per_silo]
+        refs: dict[Any, str] = {
+            self._hosts[silo].run.remote(
+                step, *args, *(() if per_silo is None else per_silo[silo])
+            ): silo
+            for silo in called
+        }
+        outcomes = self._gather(refs, step.__name__, deadline_seconds)
+        return SiloReplies(
+            {s: outcomes[s] for s in called if not _failed(outcomes[s])},
+            {s: outcomes[s] for s in called if _failed(outcomes[s])},
+        )
+
+    def _gather(
+        self, refs: Mapping[Any, str], step: str, deadline_seconds: float | None
+    ) -> dict[str, Any]:
+        """Outcome of every silo: a value, or a `SiloFailure`."""
+        outcomes: dict[str, Any] = {}
+        pending: list[Any] = list(refs)
+        give_up = time.monotonic() + (deadline_seconds or float("inf"))
+        while pending and (left := give_up - time.monotonic()) > 0:
+            ready, pending = ray.wait(
+                pending, num_returns=len(pending), timeout=min(POLL_SECONDS, left)
+            )
+            outcomes |= {refs[ref]: _outcome(refs[ref], ref) for ref in ready}
+            if pending:
+                self._show_progress([refs[ref] for ref in pending])
+        for ref in pending:
+            sentence = f"{step} took longer than {deadline_seconds:g} s"
+            outcomes[refs[ref]] = SiloFailure(
+                refs[ref], FailureReason.TIMED_OUT, sentence
+            )
+        return outcomes
+
+    def _show_progress(self, silos: list[str]) -> None:
+        asked = {silo: self._hosts[silo].progress.remote() for silo in silos}
+        refs: list[Any] = list(asked.values())
+        ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0.2)
+        answered = {}
+        for silo, ref in asked.items():
+            if ref in ready:
+                outcome = _outcome(silo, ref)
+                if not _failed(outcome):
+                    answered[silo] = outcome
+        announce().silos(answered)
+
+
+def _failed(outcome: object) -> bool:
+    return isinstance(outcome, SiloFailure)
+
+
+def _outcome(silo: str, ref: Any) -> Any:
+    """The value behind a finished reference; Ray's own errors become failures."""
+    try:
+        return ray.get(ref)
+    except RayActorError:
+        return SiloFailure(silo, FailureReason.DIED, "the silo's process is gone")
+    except RayError as error:
+        return SiloFailure(silo, FailureReason.CRASHED, type(error).__name__)
+
+
+@contextmanager
+def ray_cohort(
+    silos: Iterable[SiloConfig], *, run_id: str, folder: Path, address: str | None
+) -> Iterator[RayCohort]:
+    """One actor per silo, up and warm for the length of the block.
+
+    Args:
+        silos: who to start; `compute` must be filled in.
+        run_id: the run they serve.
+        folder: parent of the silos' own folders, as their nodes see it.
+        address: a running Ray cluster; None starts a local one, unless this process
+            is already connected to one.
+
+    Raises:
+        ConfigError: a silo asks for resources that no node offers.
+    """
+    silos = tuple(silos)
+    started = not ray.is_initialized()
+    if started:
+        _start(address, silos)
+    hosts: dict[str, ActorHandle[SiloHost]] = {}
+    try:
+        for silo in silos:
+            hosts[silo.name] = _host(silo, run_id, folder)
+        _await_all(hosts, {s.name: s.compute or ComputeConfig() for s in silos})
+        yield RayCohort(run_id, hosts)
+    finally:
+        for host in hosts.values():
+            ray.kill(host)
+        if started:
+            ray.shutdown()
+
+
+def _start(address: str | None, silos: tuple[SiloConfig, ...]) -> None:
+    os.environ.update(QUIET)
+    if address:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        return
+    # More logical than real CPUs on a small machine: four silos of a demo share two
+    # cores by time slicing instead of waiting for each other for ever.
+    wanted = sum((silo.compute or ComputeConfig()).num_cpus for silo in silos)
+    ray.init(
+        num_cpus=max(os.cpu_count() or 1, int(wanted + 0.999)),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+
+
+def _host(silo: SiloConfig, run_id: str, folder: Path) -> ActorHandle[SiloHost]:
+    compute = silo.compute or ComputeConfig()
+    threads = {"OMP_NUM_THREADS": str(compute.threads)}
+    # Two threads: one runs steps, one answers how far they are.
+    placed = RemoteSiloHost.options(
+        num_cpus=compute.num_cpus,
+        num_gpus=compute.num_gpus,
+        resources=compute.custom_resources or None,
+        max_concurrency=2,
+        runtime_env={"env_vars": QUIET | threads},
+    )
+    return cast(
+        "ActorHandle[SiloHost]",
+        placed.remote(silo, run_id, str(folder / silo.name)),
+    )
+
+
+def _await_all(
+    hosts: Mapping[str, ActorHandle[SiloHost]], wants: Mapping[str, ComputeConfig]
+) -> None:
+    give_up = time.monotonic() + START_SECONDS
+    for silo, host in hosts.items():
+        try:
+            left = max(0.0, give_up - time.monotonic())
+            ray.get(host.code_hash.remote(), timeout=left)
+        except GetTimeoutError:
+            want = wants[silo]
+            raise ConfigError(
+                f"silo {silo} could not start in {START_SECONDS:g} s: no Ray node "
+                f"offers {want.num_cpus:g} CPUs, {want.num_gpus:g} GPUs and "
+                f"{want.custom_resources or 'no custom resources'} at once; lower "
+                "its compute section or add a node"
+            ) from None

@@ -1,0 +1,77 @@
+"""Metric records of one evaluation: per silo where shown, and over all users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data_contracts.records import POOLED_SILOS, MetricRecord, Subject
+from models.ranking_metrics import MetricSums, total
+from models.sequences import Window
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model achieved on one window.
+
+    Attributes:
+        subject: whose model.
+        window: which targets.
+        per_silo: silo -> (sums, coverage); empty where the federation hides them.
+        pooled: sums over the users of all silos.
+        coverage: share of the vocabulary that anybody's first k held; None where it
+            was not summed.
+    """
+
+    subject: Subject
+    window: Window
+    per_silo: Mapping[str, tuple[MetricSums, float]]
+    pooled: MetricSums
+    coverage: float | None = None
+
+    @property
+    def ndcg(self) -> float:
+        """NDCG@k over all users: what rounds are judged by."""
+        return self.pooled.means()["ndcg"]
+
+    def headline(self, train_loss: float) -> str:
+        """The main figures of a round in one line."""
+        worst = min(
+            ((sums.means()["ndcg"], silo) for silo, (sums, _) in self.per_silo.items()),
+            default=None,
+        )
+        text = f"loss {train_loss:.3f}, validation NDCG {self.ndcg:.4f}"
+        return text if worst is None else f"{text} (lowest {worst[1]} {worst[0]:.4f})"
+
+    def records(self, run_id: str, round_number: int) -> tuple[MetricRecord, ...]:
+        """One row per silo (and all silos) and metric."""
+        rows: list[MetricRecord] = []
+        everybody = {
+            **self.per_silo,
+            POOLED_SILOS: (self.pooled, self.coverage),
+        }
+        for silo, (sums, coverage) in everybody.items():
+            metrics = sums.means()
+            if coverage is not None:
+                metrics["coverage"] = coverage
+            if self.subject is Subject.MARKOV:
+                del metrics["nll"]  # its scores are no probabilities
+            rows += [
+                MetricRecord(
+                    run_id=run_id,
+                    round_number=round_number,
+                    subject=self.subject.value,
+                    silo=silo,
+                    window=self.window.value,
+                    metric=name,
+                    value=value,
+                    users=int(sums.users),
+                )
+                for name, value in metrics.items()
+            ]
+        return tuple(rows)
+
+
+def pooled_sums(per_silo: Mapping[str, tuple[MetricSums, float]]) -> MetricSums:
+    """Sums over all silos that showed theirs."""
+    return total(sums for sums, _ in per_silo.values())

@@ -1,0 +1,159 @@
+"""Evaluation steps that run inside a silo.
+
+Every step shelves its sums for a secure sum and returns them only where the
+federation shows per-silo metrics to the coordinator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from models.fixed_point import encode_counts
+from numpy.typing import NDArray
+
+from data_contracts.errors import SiloInputError
+from data_contracts.run_config import FederatedTrainingConfig
+from data_contracts.settings.training import EvaluationConfig, ModelConfig
+from data_contracts.workspace import Contribution, SiloWorkspace
+from models.full_ranking import Ranking, Scorer, rank_held_out
+from models.parameters import AloneModel, Vector, write_vector
+from models.ranking_metrics import MetricSums
+from models.recommenders.building import build_recommender, history_scorer
+from models.recommenders.counting import (
+    MarkovChain,
+    popularity_counts,
+    transition_counts,
+)
+from models.sequences import SequenceData, Window
+from models.vocabulary import StockedItems, Vocabulary
+
+# Metric sums travel as whole numbers of 1/256: at most 2 millionths of a user's
+# metric are lost in a silo of a thousand users.
+SUM_UNIT = 256
+NUM_SUMS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What to evaluate and how.
+
+    Attributes:
+        window: which held-out targets.
+        model: architecture of vectors.
+        evaluation: cut-off, candidates, and whether sums may be shown.
+        num_silos: silos in the secure sum.
+    """
+
+    window: Window
+    model: ModelConfig
+    evaluation: EvaluationConfig
+    num_silos: int
+
+    @classmethod
+    def of(
+        cls, config: FederatedTrainingConfig, window: Window, silos: tuple[str, ...]
+    ) -> Question:
+        """The question that a run asks its silos about one window."""
+        return cls(
+            window=window,
+            model=config.model,
+            evaluation=config.evaluation,
+            num_silos=len(silos),
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One silo's sums, shown where the federation allows it.
+
+    Attributes:
+        sums: metric sums over the silo's users.
+        recommended: items in anybody's first k.
+        stocked: items that could have been.
+    """
+
+    sums: MetricSums
+    recommended: int
+    stocked: int
+
+
+def evaluate_model(
+    workspace: SiloWorkspace, model: Vector, question: Question
+) -> Answer | None:
+    """Rank the silo's held-out targets by the given model."""
+    return _answer(workspace, _scorer(workspace, model, question), question)
+
+
+def evaluate_own_model(workspace: SiloWorkspace, question: Question) -> Answer | None:
+    """The same for the model that this silo trained alone and keeps."""
+    own = workspace.get(AloneModel).vector
+    return _answer(workspace, _scorer(workspace, own, question), question)
+
+
+def evaluate_popularity(
+    workspace: SiloWorkspace, popularity: NDArray[np.int64], question: Question
+) -> Answer | None:
+    """The same for one ranking of all items: log of shares, most popular first."""
+    shares = np.log((popularity + 1.0) / (popularity + 1.0).sum())
+    scores = shares.astype(np.float32)
+    return _answer(
+        workspace, lambda histories: np.tile(scores, (len(histories), 1)), question
+    )
+
+
+def evaluate_markov_chain(
+    workspace: SiloWorkspace, chain: MarkovChain, question: Question
+) -> Answer | None:
+    """The same for the Markov chain; its scores are no log-probabilities."""
+    return _answer(
+        workspace, lambda histories: np.stack([*map(chain.score, histories)]), question
+    )
+
+
+def count_popularity(workspace: SiloWorkspace, num_silos: int) -> None:
+    """Shelve training counts of items [V] for a secure sum."""
+    data, size = workspace.get(SequenceData), workspace.get(Vocabulary).size
+    workspace.put(Contribution(encode_counts(popularity_counts(data, size), num_silos)))
+
+
+def count_transitions(workspace: SiloWorkspace, num_silos: int) -> None:
+    """Shelve training counts of item pairs [V * V] for a secure sum."""
+    data, size = workspace.get(SequenceData), workspace.get(Vocabulary).size
+    counts = transition_counts(data, size).ravel()
+    workspace.put(Contribution(encode_counts(counts, num_silos)))
+
+
+def split_sums(total: NDArray[np.int64]) -> tuple[MetricSums, NDArray[np.int64]]:
+    """(metric sums, silos that recommend each item [V]) behind a secure sum."""
+    return MetricSums(*(total[:NUM_SUMS] / SUM_UNIT).tolist()), total[NUM_SUMS:]
+
+
+def _answer(
+    workspace: SiloWorkspace, scorer: Scorer, question: Question
+) -> Answer | None:
+    stocked = workspace.get(StockedItems)
+    if question.evaluation.candidates == "vocabulary":
+        stocked = StockedItems(np.ones_like(stocked.mask))
+    data, k = workspace.get(SequenceData), question.evaluation.k
+    ranking = rank_held_out(scorer, data, question.window, stocked, k)
+    workspace.put(_contribution(ranking, question.num_silos))
+    if not question.evaluation.per_silo_metrics:
+        return None
+    return Answer(ranking.sums, int(ranking.recommended.sum()), int(stocked.mask.sum()))
+
+
+def _contribution(ranking: Ranking, num_silos: int) -> Contribution:
+    sums = np.array(ranking.sums.values())
+    if not np.isfinite(sums).all():
+        raise SiloInputError("the model's scores are not finite numbers")
+    counts = np.concatenate(
+        [np.rint(sums * SUM_UNIT).astype(np.int64), ranking.recommended]
+    )
+    return Contribution(encode_counts(counts, num_silos))
+
+
+def _scorer(workspace: SiloWorkspace, model: Vector, question: Question) -> Scorer:
+    module = build_recommender(question.model, workspace.get(Vocabulary).size)
+    write_vector(module, model)
+    return history_scorer(module, question.model.context)

@@ -1,0 +1,129 @@
+"""Prefect edge of the evaluation room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from data_contracts.secure_aggregation import SecureSum
+from models.fixed_point import decode_counts
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_contracts.records import Subject
+from data_contracts.workspace import Cohort, SiloStep
+from models.parameters import Vector
+from models.recommenders.counting import MarkovChain
+from tasks.evaluation.results import Evaluation, pooled_sums
+from tasks.evaluation.silo_side import (
+    Answer,
+    Question,
+    count_popularity,
+    count_transitions,
+    evaluate_markov_chain,
+    evaluate_model,
+    evaluate_own_model,
+    evaluate_popularity,
+    split_sums,
+)
+
+SumSecurely = Callable[[Cohort, str], SecureSum]
+
+# Above this, the V x V transition counts no longer fit a small machine.
+MAX_MARKOV_ITEMS = 12_000
+
+
+@task(name="Evaluate on silos", cache_policy=NO_CACHE)
+def evaluate_on_silos(
+    cohort: Cohort,
+    sum_securely: SumSecurely,
+    model: Vector,
+    question: Question,
+    subject: Subject = Subject.FEDERATED,
+    *,
+    with_coverage: bool = False,
+) -> Evaluation:
+    """Rank every silo's held-out targets by `model`, each inside its silo.
+
+    Args:
+        cohort: silos that hold sequences.
+        sum_securely: secure aggregation over the contributions of a cohort.
+        model: float32 [d].
+        question: window, cut-off and what may be shown.
+        subject: whose model this is.
+        with_coverage: also sum securely which items were recommended at all.
+    """
+    return _evaluate(
+        cohort, sum_securely, subject, question, with_coverage,
+        evaluate_model, cohort.broadcast(model),
+    )  # fmt: skip
+
+
+@task(name="Evaluate what silos reach alone", cache_policy=NO_CACHE)
+def evaluate_alone(
+    cohort: Cohort, sum_securely: SumSecurely, question: Question
+) -> Evaluation:
+    """The same for the model that each silo trained alone and keeps."""
+    return _evaluate(
+        cohort, sum_securely, Subject.LOCAL_ONLY, question, True, evaluate_own_model
+    )
+
+
+@task(name="Evaluate counting baselines", cache_policy=NO_CACHE)
+def evaluate_baselines(
+    cohort: Cohort, sum_securely: SumSecurely, question: Question
+) -> tuple[Evaluation, ...]:
+    """Popularity and, for catalogues that allow it, the lagged Markov chain.
+
+    Both are made of securely summed counts and equal the pooled model exactly.
+    """
+    counted = cohort.call(count_popularity, len(cohort.silos))
+    members = cohort.only(counted.values)
+    popularity = decode_counts(sum_securely(members, "popularity").total)
+    results = [
+        _evaluate(
+            members, sum_securely, Subject.POPULARITY, question, True,
+            evaluate_popularity, popularity,
+        )
+    ]  # fmt: skip
+    if len(popularity) <= MAX_MARKOV_ITEMS:
+        members = cohort.only(cohort.call(count_transitions, len(members.silos)).values)
+        pairs = decode_counts(sum_securely(members, "transitions").total)
+        chain = MarkovChain.from_counts(
+            pairs.reshape(len(popularity), len(popularity)), popularity
+        )
+        results.append(
+            _evaluate(
+                members, sum_securely, Subject.MARKOV, question, True,
+                evaluate_markov_chain, cohort.broadcast(chain),
+            )
+        )  # fmt: skip
+    return tuple(results)
+
+
+def _evaluate(
+    cohort: Cohort,
+    sum_securely: SumSecurely,
+    subject: Subject,
+    question: Question,
+    with_coverage: bool,
+    step: SiloStep[Answer | None],
+    *model: Any,
+) -> Evaluation:
+    answers = cohort.call(step, *model, question).values
+    shown = {
+        silo: (answer.sums, answer.recommended / max(answer.stocked, 1))
+        for silo, answer in answers.items()
+        if answer
+    }
+    if shown and not with_coverage:
+        return Evaluation(subject, question.window, shown, pooled_sums(shown))
+    total = decode_counts(
+        sum_securely(cohort.only(answers), f"{subject} metrics").total
+    )
+    sums, recommenders = split_sums(total)
+    coverage = float(np.mean(recommenders > 0))
+    # Where silos show their sums, these are exact; the secure sum is rounded.
+    pooled = pooled_sums(shown) if shown else sums
+    return Evaluation(subject, question.window, shown, pooled, coverage)

@@ -1,0 +1,1 @@
+"""How the global model moves: initialise, update, accept or keep."""

@@ -1,0 +1,64 @@
+"""Prefect edge of the global-update room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_contracts.secure_aggregation import SecureSum
+from data_contracts.settings.training import ModelConfig, ServerOptimizerConfig
+from models.fixed_point import FixedPoint
+from models.vocabulary import Vocabulary
+from models.weighted_mean import WeightedMean, decode_contributions
+from tasks.global_update.global_model import GlobalModel, fresh_model, moved
+from tasks.global_update.initialisation import random_start, warm_start
+
+
+class Checkpoint(Protocol):
+    """A saved model: tensors by name, and its items in the order of their rows."""
+
+    @property
+    def tensors(self) -> Mapping[str, NDArray[np.float32]]:
+        """Named parameters."""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Item ids."""
+
+
+@task(name="Initialise global model", cache_policy=NO_CACHE)
+def initialise_global_model(
+    model: ModelConfig,
+    vocabulary: Vocabulary,
+    server_optimizer: ServerOptimizerConfig,
+    checkpoint: Checkpoint | None,
+) -> GlobalModel:
+    """The model before round 1: random, or carried over from a checkpoint."""
+    vector = (
+        random_start(model, vocabulary)
+        if checkpoint is None
+        else warm_start(model, vocabulary, checkpoint.tensors, checkpoint.vocabulary)
+    )
+    return fresh_model(vector, server_optimizer)
+
+
+@task(
+    name="Update global model",
+    task_run_name="round-{round_number}-update",
+    cache_policy=NO_CACHE,
+)
+def update_global_model(
+    model: GlobalModel,
+    summed: SecureSum,
+    fixed_point: FixedPoint,
+    config: ServerOptimizerConfig,
+    round_number: int,
+) -> tuple[GlobalModel, WeightedMean]:
+    """(candidate, decoded mean): one server step along the securely summed updates."""
+    mean = decode_contributions(summed.total, fixed_point)
+    return moved(model, mean.update, config), mean

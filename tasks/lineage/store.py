@@ -1,0 +1,222 @@
+"""The lineage store: records in, records out, whatever dies in between.
+
+Guarantees:
+    * A step of a run is written once. Repeating it, at once, later or from another
+      process, changes nothing; the first records stand.
+    * All tables of a step or none: a process killed in between leaves its commit in
+      the write-ahead folder, and the next append to the run completes it first.
+    * Rows of the commit-point tables (`rounds`, then `runs`) appear after the rows
+      they stand for.
+
+One process at a time writes a run; different runs may be written, and anything
+read, at the same time. Left out: the data files are not synced, so a power cut (not
+a killed process) may lose what the operating system had not yet written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from threading import RLock
+from typing import TypeVar
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from data_contracts.errors import LineageError
+from data_contracts.records import Record
+from tasks.lineage.schema import (
+    TABLE_OF,
+    TABLE_PROPERTIES,
+    TABLES,
+    LineageTable,
+    R,
+    from_rows,
+    grouped,
+    to_rows,
+)
+from tasks.lineage.storage import storage_error
+from tasks.lineage.write_ahead import Commit, WriteAheadFolder
+
+T = TypeVar("T")
+
+TABLES_FOLDER = "lineage"
+COMPACT_ABOVE_FILES = 32
+"""A commit costs about 1 ms more for every 5 files a table is made of."""
+
+
+class LineageStore:
+    """The Delta tables below `<folder>/lineage`.
+
+    Keeps its tables open: a commit to an open table costs a third.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / TABLES_FOLDER
+        self._write_ahead = WriteAheadFolder(self._folder / "unfinished")
+        self._open_tables: dict[str, DeltaTable] = {}
+        self._lock = RLock()
+
+    def append(
+        self,
+        records: Sequence[Record],
+        *,
+        run_id: str,
+        step: str,
+        code_hash: str = "",
+    ) -> None:
+        """Write the records of one step of a run, once.
+
+        Args:
+            records: of any tables, all of this run.
+            run_id: letters, digits, `-` and `_`.
+            step: name of the step within the run, such as `round-3`.
+            code_hash: kept beside `run_id` in the metadata of every Delta commit.
+
+        Raises:
+            LineageError: storage failed; repeating the call is safe.
+        """
+        commit = Commit(run_id, step, code_hash, tuple(records))
+        with self._lock, self._explained("write the lineage of a run"):
+            for earlier in self._write_ahead.unfinished(run_id):
+                self._complete(earlier)
+            rows = self._missing_rows(commit)
+            if rows:
+                self._write_ahead.put(commit)
+                self._write(commit, rows)
+                self._write_ahead.drop(commit)
+
+    def read(self, record: type[R], *, run_id: str | None = None) -> tuple[R, ...]:
+        """All records of one type, or those of one run, sorted by their key.
+
+        Raises:
+            LineageError: the table cannot be read.
+        """
+        table = TABLE_OF[record]
+        if not self._exists(table):
+            return ()
+        filters = None if run_id is None else [("run_id", "=", run_id)]
+        with self._lock, self._explained(f"read lineage table {table.name}"):
+            handle = self._open(table)
+            handle.update_incremental()
+            return from_rows(record, handle.to_pyarrow_table(filters=filters))
+
+    def compact(self) -> None:
+        """Merge the small files of every table; changes no row."""
+        with self._lock, self._explained("compact the lineage tables"):
+            for table in TABLES:
+                if self._exists(table):
+                    self._compact(table)
+
+    def _complete(self, commit: Commit) -> None:
+        self._write(commit, self._missing_rows(commit))
+        self._write_ahead.drop(commit)
+
+    def _missing_rows(self, commit: Commit) -> dict[LineageTable, pa.Table]:
+        """The commit's rows by table, without tables that already have theirs."""
+        groups = grouped(commit.records)
+        recorded = _in_parallel(lambda table: self._recorded(table, commit), groups)
+        return {
+            table: to_rows(table, records)
+            for (table, records), done in zip(groups.items(), recorded, strict=True)
+            if not done
+        }
+
+    def _recorded(self, table: LineageTable, commit: Commit) -> bool:
+        handle = self._open(table)
+        handle.update_incremental()
+        return handle.transaction_version(_transaction(commit).app_id) is not None
+
+    def _write(self, commit: Commit, rows: dict[LineageTable, pa.Table]) -> None:
+        first = [table for table in rows if not table.commit_point]
+        last = [table for table in rows if table.commit_point]
+        _in_parallel(lambda table: self._write_rows(table, commit, rows[table]), first)
+        for table in last:
+            self._write_rows(table, commit, rows[table])
+
+    def _write_rows(self, table: LineageTable, commit: Commit, rows: pa.Table) -> None:
+        with self._explained(f"write lineage table {table.name}"):
+            handle = self._open(table)
+            if len(handle.file_uris()) > COMPACT_ABOVE_FILES:
+                self._compact(table)
+            write_deltalake(
+                handle,
+                rows,
+                mode="append",
+                commit_properties=CommitProperties(
+                    custom_metadata={
+                        "run_id": commit.run_id,
+                        "step": commit.step,
+                        "code_hash": commit.code_hash,
+                    },
+                    app_transactions=[_transaction(commit)],
+                ),
+            )
+
+    def _compact(self, table: LineageTable) -> None:
+        handle = self._open(table)
+        try:
+            handle.optimize.compact()
+            handle.create_checkpoint()
+        except CommitFailedError:
+            return  # Another process has just done it.
+
+    def _exists(self, table: LineageTable) -> bool:
+        with self._explained(f"read lineage table {table.name}"):
+            return (self._folder / table.name / "_delta_log").is_dir()
+
+    def _open(self, table: LineageTable) -> DeltaTable:
+        if table.name not in self._open_tables:
+            path = self._folder / table.name
+            # Create first, and ignore: another run may be creating it right now.
+            if not self._exists(table):
+                path.mkdir(parents=True, exist_ok=True)
+                DeltaTable.create(
+                    path,
+                    table.schema,
+                    mode="ignore",
+                    configuration=TABLE_PROPERTIES,
+                )
+            handle = DeltaTable(path)
+            columns = [field.name for field in handle.schema().fields]
+            if columns != table.schema.names:
+                raise LineageError(
+                    f"lineage table {table.name} in {self._folder} has other columns "
+                    "than this version of silorec writes; choose another output folder"
+                )
+            self._open_tables[table.name] = handle
+        return self._open_tables[table.name]
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        """Turn whatever storage raises into one sentence without its text."""
+        try:
+            yield
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            self._open_tables.clear()  # The next call looks at the folder afresh.
+            raise storage_error(doing, self._folder, error) from None
+
+
+@cache
+def open_store(folder: str) -> LineageStore:
+    """The one store of this process for the folder."""
+    return LineageStore(Path(folder))
+
+
+def _transaction(commit: Commit) -> Transaction:
+    # One id per step and no ordering between steps: Delta accepts any version of a
+    # known id, and "the highest number wins" would lose a step that comes late.
+    return Transaction(f"{commit.run_id}/{commit.step}", 1)
+
+
+def _in_parallel(
+    work: Callable[[LineageTable], T], tables: Collection[LineageTable]
+) -> list[T]:
+    if len(tables) < 2:
+        return [work(table) for table in tables]
+    with ThreadPoolExecutor(len(tables), thread_name_prefix="lineage") as pool:
+        return list(pool.map(work, tables))

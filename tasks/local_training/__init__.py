@@ -1,0 +1,1 @@
+"""What a silo does with the global model in one round, and alone for comparison."""

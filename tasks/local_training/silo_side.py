@@ -1,0 +1,209 @@
+"""Training steps that run inside a silo."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from models.fixed_point import FixedPoint, bits_for
+
+from data_contracts.code_identity import code_hash
+from data_contracts.errors import SiloError
+from data_contracts.round_outcome import TrainingReceipt
+from data_contracts.run_config import FederatedTrainingConfig
+from data_contracts.settings.cohort import POOLED_SILO_NAME
+from data_contracts.settings.training import (
+    EvaluationConfig,
+    LocalTrainingConfig,
+    ModelConfig,
+    ScheduleConfig,
+)
+from data_contracts.workspace import Contribution, SiloWorkspace
+from models.full_ranking import rank_held_out
+from models.learning_rate import round_learning_rate
+from models.parameters import AloneModel, Vector, read_vector, write_vector
+from models.recommenders.building import build_recommender, history_scorer
+from models.recommenders.sequence_recommender import SequenceRecommender
+from models.sequences import SequenceData, Window
+from models.vocabulary import StockedItems, Vocabulary
+from models.weighted_mean import encode_contribution
+from tasks.local_training.commitments import commit_to
+from tasks.local_training.trainer import train, training_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundJob:
+    """What a silo must know to train one round.
+
+    Attributes:
+        round_number: from 1.
+        learning_rate: of this round.
+        model: architecture.
+        training: the local recipe.
+        fixed_point: encoding of the update.
+        weight_unit: weight of one training example; None: every silo weighs
+            `1 / num_silos`.
+        num_silos: silos in the secure sum.
+    """
+
+    round_number: int
+    learning_rate: float
+    model: ModelConfig
+    training: LocalTrainingConfig
+    fixed_point: FixedPoint
+    weight_unit: float | None
+    num_silos: int
+
+    @classmethod
+    def of(
+        cls,
+        config: FederatedTrainingConfig,
+        round_number: int,
+        cuts: int,
+        silos: tuple[str, ...],
+        total_examples: int,
+    ) -> RoundJob:
+        """The job of one round, after `cuts` cuts of the learning rate."""
+        by_examples = config.server_optimizer.weighting == "examples"
+        return cls(
+            round_number=round_number,
+            learning_rate=round_learning_rate(
+                config.local_training.learning_rate, config.schedule, round_number, cuts
+            ),
+            model=config.model,
+            training=config.local_training,
+            fixed_point=FixedPoint(
+                config.secure_aggregation.clip, bits_for(len(silos))
+            ),
+            weight_unit=1.0 / total_examples if by_examples else None,
+            num_silos=len(silos),
+        )
+
+
+@dataclass
+class _WarmModel:
+    """The silo's module, kept over rounds so that only its numbers change."""
+
+    config: ModelConfig
+    module: SequenceRecommender
+
+
+def train_round(
+    workspace: SiloWorkspace, global_model: Vector, job: RoundJob
+) -> TrainingReceipt:
+    """Train on the silo's data and shelve the encoded update for the secure sum.
+
+    Raises:
+        NotFiniteError: loss or update is NaN or infinite; nothing is shelved.
+    """
+    began = time.monotonic()
+    data, module = workspace.get(SequenceData), _warm_module(workspace, job.model)
+    write_vector(module, global_model)
+    loss = train(
+        module,
+        data,
+        job.training,
+        context=job.model.context,
+        learning_rate=job.learning_rate,
+        seed=training_seed(job.training.seed, workspace.silo, job.round_number),
+        on_progress=lambda fraction: _tell(workspace, fraction),
+    )
+    seconds = time.monotonic() - began
+    weight = (
+        1.0 / job.num_silos
+        if job.weight_unit is None
+        else data.num_examples * job.weight_unit
+    )
+    words, clipped = encode_contribution(
+        read_vector(module) - global_model, weight, loss, job.fixed_point
+    )
+    workspace.put(Contribution(words))
+    key = f"{workspace.run_id}/{job.round_number}"
+    commitment = commit_to(words, workspace.folder, key)
+    return TrainingReceipt(commitment, clipped, seconds, code_hash())
+
+
+@dataclass(frozen=True, kw_only=True)
+class AloneJob:
+    """Training without the others, with the same number of passes.
+
+    Attributes:
+        model: architecture.
+        training: recipe; its rate is `evaluation.alone_learning_rate`.
+        schedule: rounds only count passes and shape the rate.
+        evaluation: metric and cut-off that choose the best round.
+    """
+
+    model: ModelConfig
+    training: LocalTrainingConfig
+    schedule: ScheduleConfig
+    evaluation: EvaluationConfig
+
+    @classmethod
+    def of(cls, config: FederatedTrainingConfig) -> AloneJob:
+        """The comparison that belongs to a run."""
+        return cls(
+            model=config.model,
+            training=config.local_training,
+            schedule=config.schedule,
+            evaluation=config.evaluation,
+        )
+
+
+def train_alone(workspace: SiloWorkspace, initial_model: Vector, job: AloneJob) -> None:
+    """Train on this silo's data alone and shelve the best model by validation NDCG.
+
+    The model stays here: unmasked, it would show the silo's data. The optimiser
+    starts afresh each round, like the federated run's; the rate is the one that suits
+    training alone.
+    """
+    data, module = workspace.get(SequenceData), _warm_module(workspace, job.model)
+    write_vector(module, initial_model)
+    best, best_model = -1.0, initial_model
+    for round_number in range(1, job.schedule.rounds + 1):
+        _tell(workspace, (round_number - 1) / job.schedule.rounds)
+        train(
+            module,
+            data,
+            job.training,
+            context=job.model.context,
+            learning_rate=round_learning_rate(
+                job.evaluation.alone_learning_rate, job.schedule, round_number, cuts=0
+            ),
+            seed=training_seed(job.training.seed, workspace.silo, round_number),
+        )
+        ranking = rank_held_out(
+            history_scorer(module, job.model.context),
+            data,
+            Window.VALIDATION,
+            workspace.get(StockedItems),
+            job.evaluation.k,
+        )
+        if (ndcg := ranking.sums.means()["ndcg"]) > best:
+            best, best_model = ndcg, read_vector(module)
+    workspace.put(AloneModel(best_model))
+
+
+def hand_over_pooled_model(workspace: SiloWorkspace) -> Vector:
+    """The model trained on pooled public data; every real silo refuses."""
+    if workspace.silo != POOLED_SILO_NAME:
+        raise SiloError(
+            f"silo {workspace.silo} does not hand out a model trained on its data alone"
+        )
+    return workspace.get(AloneModel).vector
+
+
+def _warm_module(workspace: SiloWorkspace, config: ModelConfig) -> SequenceRecommender:
+    if workspace.has(_WarmModel) and workspace.get(_WarmModel).config == config:
+        return workspace.get(_WarmModel).module
+    module = build_recommender(config, workspace.get(Vocabulary).size)
+    compute = workspace.config.compute
+    if compute and compute.num_gpus and torch.cuda.is_available():
+        module = module.to("cuda")
+    workspace.put(_WarmModel(config, module))
+    return module
+
+
+def _tell(workspace: SiloWorkspace, fraction: float) -> None:
+    workspace.progress.fraction = fraction

@@ -1,0 +1,81 @@
+"""Prefect edge of the local-training room."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_contracts.errors import QuorumLostError
+from data_contracts.progress import announce
+from data_contracts.round_outcome import TrainingReceipt
+from data_contracts.settings.cohort import POOLED_SILO_NAME, CohortConfig
+from data_contracts.workspace import Cohort, SiloReplies
+from models.parameters import Vector
+from tasks.local_training.silo_side import (
+    AloneJob,
+    RoundJob,
+    hand_over_pooled_model,
+    train_alone,
+    train_round,
+)
+
+
+@task(
+    name="Train on silos",
+    task_run_name="round-{job.round_number}-train",
+    cache_policy=NO_CACHE,
+)
+def train_on_silos(
+    cohort: Cohort, global_model: Vector, job: RoundJob, config: CohortConfig
+) -> SiloReplies[TrainingReceipt]:
+    """One round of local training at every silo; updates stay in the silos.
+
+    Args:
+        cohort: silos that hold sequences.
+        global_model: float32 [d].
+        job: the round's recipe.
+        config: deadline and quorum.
+
+    Raises:
+        QuorumLostError: fewer than `config.min_silos` trained.
+    """
+    announce().stage(f"Round {job.round_number}: training at {len(cohort.silos)} silos")
+    replies = cohort.call(
+        train_round,
+        cohort.broadcast(global_model),
+        job,
+        deadline_seconds=config.deadline_seconds,
+    )
+    if len(replies.values) < config.min_silos:
+        reasons = "; ".join(
+            f"{silo}: {failure.reason}, {failure.sentence}"
+            for silo, failure in replies.failures.items()
+        )
+        raise QuorumLostError(
+            f"only {len(replies.values)} silos trained in round {job.round_number} and "
+            f"cohort.min_silos is {config.min_silos} ({reasons})"
+        )
+    return replies
+
+
+@task(name="Train for comparison", cache_policy=NO_CACHE)
+def train_for_comparison(
+    hosts: Cohort, silos: tuple[str, ...], initial_model: Vector, job: AloneJob
+) -> Vector | None:
+    """Train every silo on its own data alone, and the pooled data, all at once.
+
+    Args:
+        hosts: the silos and, where data is public, the pretended pooled silo.
+        silos: the members of the federation.
+        initial_model: where the federated run began, float32 [d].
+        job: the recipe.
+
+    Returns:
+        The pooled model, if `hosts` has the pooled silo; the others keep theirs.
+    """
+    # The pooled silo has the most work: it starts first.
+    members = hosts.only((POOLED_SILO_NAME, *silos))
+    announce().stage("Training alone and pooled, for comparison")
+    trained = members.call(train_alone, members.broadcast(initial_model), job).values
+    pooled = members.only(set(trained) & {POOLED_SILO_NAME})
+    return pooled.call(hand_over_pooled_model).values.get(POOLED_SILO_NAME)

@@ -1,0 +1,175 @@
+"""The local training loop: plain PyTorch over one silo's histories.
+
+A pure function of its arguments: the same model, data, rate and seed give the same
+bits on the same hardware, so a retried or replayed round is the same round.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data_contracts.errors import NotFiniteError
+from data_contracts.settings.training import LocalTrainingConfig
+from models.losses import full_cross_entropy
+from models.recommenders.sequence_recommender import SequenceRecommender
+from models.sequences import SequenceData, right_padded
+
+Optimizer = torch.optim.Optimizer
+OnProgress = Callable[[float], None]
+
+BETAS = (0.9, 0.98)
+
+
+def make_optimizer(
+    module: SequenceRecommender, config: LocalTrainingConfig, learning_rate: float
+) -> Optimizer:
+    """A fresh local optimiser over all parameters."""
+    parameters, decay = list(module.parameters()), config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parameters, learning_rate, weight_decay=decay)
+    adam = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return adam(parameters, learning_rate, BETAS, weight_decay=decay, fused=True)
+
+
+def train(
+    module: SequenceRecommender,
+    data: SequenceData,
+    config: LocalTrainingConfig,
+    *,
+    context: int,
+    learning_rate: float,
+    seed: int,
+    on_progress: OnProgress = lambda fraction: None,
+) -> float:
+    """Train `module` in place for `config.epochs` passes.
+
+    Args:
+        module: parameters set; moved to no other device.
+        data: the silo's sequences; only training items are read.
+        config: the local recipe.
+        context: items of a history that a pass reads.
+        learning_rate: of this round.
+        seed: of data order, windows and dropout.
+        on_progress: called with the fraction done.
+
+    Returns:
+        Mean loss per batch of the last pass, in nats; 0 without passes.
+
+    Raises:
+        NotFiniteError: the loss became NaN or infinite.
+    """
+    device = module.items.weight.device
+    product = product_dtype(config, device)
+    optimizer = make_optimizer(module, config, learning_rate)
+    order = np.random.default_rng(seed)
+    losses: list[float] = []
+    module.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for epoch in range(config.epochs):
+            losses = []
+            for done, batch in batches(data, config, context, order):
+                with autocast(config, device):
+                    loss = batch_loss(module, batch.to(device), product)
+                losses.append(step(module, optimizer, loss, config.clip_norm))
+                on_progress((epoch + done) / config.epochs)
+    return float(np.mean(losses)) if losses else 0.0
+
+
+def step(
+    module: SequenceRecommender, optimizer: Optimizer, loss: Tensor, clip_norm: float
+) -> float:
+    """One optimiser step; returns the loss."""
+    value = float(loss.detach())
+    if not np.isfinite(value):
+        raise NotFiniteError(
+            "the training loss is not a finite number; lower "
+            "local_training.learning_rate or check the data"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
+    optimizer.step()
+    return value
+
+
+def batches(
+    data: SequenceData,
+    config: LocalTrainingConfig,
+    context: int,
+    order: np.random.Generator,
+) -> Iterator[tuple[float, Tensor]]:
+    """One pass in random order: (fraction done, padded items int64 [B, L + 1]).
+
+    Padding is -1; users with a single training item have nothing to predict.
+    """
+    users = np.flatnonzero(data.train_end >= 2)
+    order.shuffle(users)
+    for start in range(0, len(users), config.batch_size):
+        chosen = users[start : start + config.batch_size]
+        windows = [
+            window(data.training_history(user), context + 1, config, order)
+            for user in chosen
+        ]
+        items, lengths = right_padded(windows)
+        items[np.arange(items.shape[1]) >= lengths[:, None]] = -1
+        yield min(1.0, (start + len(chosen)) / len(users)), torch.from_numpy(items)
+
+
+def window(
+    history: NDArray[np.int32],
+    length: int,
+    config: LocalTrainingConfig,
+    order: np.random.Generator,
+) -> NDArray[np.int32]:
+    """`length` consecutive items: a random stretch or the last one."""
+    spare = len(history) - length
+    if spare <= 0:
+        return history
+    start = int(order.integers(spare + 1)) if config.windows == "random" else spare
+    return history[start : start + length]
+
+
+def batch_loss(
+    module: SequenceRecommender, items: Tensor, product: torch.dtype
+) -> Tensor:
+    """Next-item cross entropy over all real positions of items [B, L + 1]."""
+    inputs, targets = items[:, :-1], items[:, 1:]
+    real = targets >= 0
+    hidden = module.encode(inputs.clamp(min=0))[real]  # [N, D]
+    table = module.items.weight
+    return full_cross_entropy(hidden.float(), table, targets[real], product)
+
+
+def product_dtype(config: LocalTrainingConfig, device: torch.device) -> torch.dtype:
+    """Dtype of the catalogue-wide products; see `LocalTrainingConfig.precision`."""
+    if config.precision != "auto":
+        return torch.float32 if config.precision == "float32" else torch.bfloat16
+    native = (
+        torch.cuda.is_bf16_supported()
+        if device.type == "cuda"
+        else torch.cpu._is_avx512_bf16_supported()
+    )
+    return torch.bfloat16 if native else torch.float32
+
+
+def autocast(
+    config: LocalTrainingConfig, device: torch.device
+) -> AbstractContextManager[object]:
+    """Mixed precision for the whole model, on GPUs only: on CPUs it is slower."""
+    if device.type != "cuda" or product_dtype(config, device) is torch.float32:
+        return nullcontext()
+    return torch.autocast("cuda", torch.bfloat16)
+
+
+def training_seed(seed: int, silo: str, round_number: int) -> int:
+    """A seed of its own for every silo and round; public, protects nothing."""
+    text = f"silorec/training-seed/{seed}/{round_number}/{silo}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1

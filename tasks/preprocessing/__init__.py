@@ -1,0 +1,1 @@
+"""From a silo's interactions to training sequences, inside the silo."""

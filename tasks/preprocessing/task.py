@@ -1,0 +1,79 @@
+"""Prefect edge of the preprocessing room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_contracts.progress import announce
+from data_contracts.secure_aggregation import SecureSum
+from data_contracts.settings.cohort import POOLED_SILO_NAME
+from data_contracts.settings.data import PreprocessingConfig
+from data_contracts.workspace import Cohort, SiloReplies
+from models.fixed_point import decode_counts
+from models.vocabulary import Vocabulary
+from tasks.preprocessing.sequences import TimeCuts
+from tasks.preprocessing.silo_side import count_days, preprocess
+from tasks.preprocessing.time_cuts import cuts_at
+
+SumSecurely = Callable[[Cohort, str], SecureSum]
+
+
+@dataclass(frozen=True)
+class PreparedCohort:
+    """Which silos are ready to train, and the securely summed size of their data.
+
+    Attributes:
+        replies: silos whose sequences are ready, and failures.
+        cuts: windows of the global-time protocol; None for leave-one-out.
+        total_examples: training targets over all silos.
+        total_users: users over all silos.
+    """
+
+    replies: SiloReplies[None]
+    cuts: TimeCuts | None
+    total_examples: int
+    total_users: int
+
+
+@task(name="Preprocess on silos", cache_policy=NO_CACHE)
+def preprocess_on_silos(
+    cohort: Cohort,
+    sum_securely: SumSecurely,
+    vocabulary: Vocabulary,
+    config: PreprocessingConfig,
+) -> PreparedCohort:
+    """Build every silo's sequences inside the silo; only the summed size is seen."""
+    announce().stage(f"Preprocessing inside {len(cohort.silos)} silos")
+    cuts = _agree_on_cuts(cohort, sum_securely, config)
+    replies = cohort.call(preprocess, vocabulary, config, cuts, len(cohort.silos))
+    sizes = sum_securely(cohort.only(replies.values), "data sizes")
+    examples, users = decode_counts(sizes.total)
+    return PreparedCohort(replies, cuts, int(examples), int(users))
+
+
+@task(name="Preprocess pooled data", cache_policy=NO_CACHE)
+def preprocess_pooled(
+    hosts: Cohort,
+    vocabulary: Vocabulary,
+    config: PreprocessingConfig,
+    prepared: PreparedCohort,
+) -> None:
+    """The same for the pretended silo of pooled public data, where there is one."""
+    pooled = hosts.only([POOLED_SILO_NAME])
+    pooled.call(preprocess, vocabulary, config, prepared.cuts, 1)
+
+
+def _agree_on_cuts(
+    cohort: Cohort, sum_securely: SumSecurely, config: PreprocessingConfig
+) -> TimeCuts | None:
+    if config.protocol == "leave-one-out":
+        return None
+    counted = cohort.call(count_days, len(cohort.silos))
+    days = sum_securely(cohort.only(counted.values), "interactions per day")
+    return cuts_at(
+        decode_counts(days.total), config.validation_quantile, config.test_quantile
+    )

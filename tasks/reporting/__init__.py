@@ -1,0 +1,1 @@
+"""The room where a run becomes something a person can read and decide on."""

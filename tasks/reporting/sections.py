@@ -1,0 +1,180 @@
+"""How the run went: attendance, data contracts, decisions and provenance as tables.
+
+Each table is built from the records in one function; one that has nothing to show is
+empty, and the page then says so instead. Leaves out quality (`overview`) and layout.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from data_contracts.records import DecisionRecord, RunHistory, Verdict
+from tasks.reporting.judgement import Tone
+
+_MOST_COLUMNS = 60
+
+VERDICT_TONES: dict[str, Tone] = {
+    Verdict.ACCEPTED: Tone.GOOD,
+    Verdict.STOPPED_EARLY: Tone.INFO,
+    Verdict.LEARNING_RATE_CUT: Tone.INFO,
+    Verdict.REJECTED: Tone.WARNING,
+    Verdict.SILO_LEFT_OUT: Tone.WARNING,
+    Verdict.SILO_QUARANTINED: Tone.WARNING,
+}
+
+
+@dataclass(frozen=True)
+class Attendance:
+    """Who took part when: a matrix, and a sentence for every absence.
+
+    Attributes:
+        rounds: the columns.
+        rows: (silo, per round: True took part, False did not, None not recorded).
+        absences: one sentence each.
+        abridged: whether rounds in which nobody was missing were left out.
+    """
+
+    rounds: tuple[int, ...]
+    rows: tuple[tuple[str, tuple[bool | None, ...]], ...]
+    absences: tuple[str, ...]
+    abridged: bool
+
+
+def attendance(history: RunHistory) -> Attendance:
+    """The participants of every round; of very long runs only rounds with a gap."""
+    present: dict[str, dict[int, bool]] = defaultdict(dict)
+    for row in history.participants:
+        present[row.silo][row.round_number] = row.contributed
+    rounds = sorted({row.round_number for row in history.participants})
+    abridged = len(rounds) > _MOST_COLUMNS
+    if abridged:
+        gaps = {row.round_number for row in history.participants if not row.contributed}
+        rounds = sorted(gaps)[-_MOST_COLUMNS:]
+    return Attendance(
+        rounds=tuple(rounds),
+        rows=tuple(
+            (silo, tuple(present[silo].get(number) for number in rounds))
+            for silo in sorted(present)
+        ),
+        absences=_absences(history),
+        abridged=abridged,
+    )
+
+
+def _absences(history: RunHistory) -> tuple[str, ...]:
+    missed: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in sorted(history.participants, key=lambda p: (p.silo, p.round_number)):
+        if not row.contributed:
+            missed[row.silo, row.reason or "no reason recorded"].append(
+                row.round_number
+            )
+    return tuple(
+        f"{silo}, round {_ranges(numbers)}: {reason}"
+        for (silo, reason), numbers in missed.items()
+    )
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`[1, 2, 3, 7]` -> `1 to 3, 7`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(
+        str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs
+    )
+
+
+@dataclass(frozen=True)
+class ContractLine:
+    """One outcome of one expectation, and the silos that had it.
+
+    Attributes:
+        success: whether the expectation was met.
+        silos: their names, or `all 4` when every checked silo is meant.
+        table: the table it is about.
+        column: the column it is about.
+        expectation: what was expected.
+        unexpected_count: the coarse number of rows against it, as recorded.
+        suite: name and version of the suite.
+    """
+
+    success: bool
+    silos: str
+    table: str
+    column: str
+    expectation: str
+    unexpected_count: str
+    suite: str
+
+
+def contract_results(history: RunHistory) -> tuple[ContractLine, ...]:
+    """Every result, failures first; silos with the same outcome share a line."""
+    outcomes: dict[ContractLine, list[str]] = defaultdict(list)
+    for row in sorted(history.contracts, key=lambda row: row.silo):
+        outcome = ContractLine(
+            row.success, "", row.table, row.column, row.expectation,
+            row.unexpected_count, f"{row.suite} {row.suite_version}",
+        )  # fmt: skip
+        outcomes[outcome].append(row.silo)
+    everyone = len({row.silo for row in history.contracts})
+    lines = (
+        replace(outcome, silos=_named(silos, everyone))
+        for outcome, silos in outcomes.items()
+    )
+    return tuple(
+        sorted(lines, key=lambda row: (row.success, row.table, row.column, row.silos))
+    )
+
+
+def _named(silos: Sequence[str], everyone: int) -> str:
+    return f"all {everyone}" if len(silos) == everyone > 1 else ", ".join(silos)
+
+
+def decision_log(history: RunHistory) -> tuple[tuple[DecisionRecord, Tone], ...]:
+    """The decisions in the order of rounds, each with how loudly to show it."""
+    rows = sorted(history.decisions, key=lambda row: row.round_number)
+    return tuple((row, VERDICT_TONES.get(row.verdict, Tone.INFO)) for row in rows)
+
+
+@dataclass(frozen=True)
+class SiloProvenance:
+    """What a silo trained on: its data snapshots and the code it ran.
+
+    Attributes:
+        silo: its name.
+        snapshots: distinct hashes in order of use; more than one means that the
+            data changed during the run.
+        same_code: whether it ran the coordinator's code in every round.
+    """
+
+    silo: str
+    snapshots: tuple[str, ...]
+    same_code: bool
+
+
+def provenance(history: RunHistory) -> tuple[SiloProvenance, ...]:
+    """Snapshots and code of every silo that was asked to train."""
+    rows = sorted(history.participants, key=lambda row: (row.silo, row.round_number))
+    return tuple(
+        SiloProvenance(
+            silo,
+            tuple(
+                dict.fromkeys(
+                    row.data_snapshot_hash
+                    for row in rows
+                    if row.silo == silo and row.data_snapshot_hash
+                )
+            ),
+            all(
+                row.code_hash in ("", history.run.code_hash)
+                for row in rows
+                if row.silo == silo
+            ),
+        )
+        for silo in sorted({row.silo for row in rows})
+    )

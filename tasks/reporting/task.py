@@ -1,0 +1,71 @@
+"""Prefect edge of the reporting room.
+
+Creating an artifact costs 30 to 250 ms, so they are made once, at the end; the
+progress artifact is created before the first round and moved at most every 2 s.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+
+from data_contracts.records import RunHistory
+from tasks.reporting.artifacts import results_rows, summary_markdown
+from tasks.reporting.charts import comparison_png
+from tasks.reporting.report import report_path, write_report
+
+_SECONDS_BETWEEN_UPDATES = 2.0
+_last_update: dict[UUID, float] = {}
+
+
+@task(name="Write the report", cache_policy=NO_CACHE, log_prints=False)
+def write_run_report(history: RunHistory, folder: str) -> str:
+    """Write the report of a run below the output folder.
+
+    Returns:
+        The absolute path, `<folder>/reports/<run id>.html`.
+    """
+    return str(write_report(history, report_path(history, folder)))
+
+
+@task(name="Publish artifacts", cache_policy=NO_CACHE, log_prints=False)
+def publish_artifacts(history: RunHistory, report_path: str) -> None:
+    """Show summary, results and the comparison chart on the flow run's page."""
+    create_markdown_artifact(summary_markdown(history, report_path), key="run-summary")
+    rows = results_rows(history)
+    if rows:
+        create_table_artifact(
+            rows, key="run-results", description="Test window, per silo and all silos."
+        )
+        create_image_artifact(
+            comparison_png(history),
+            key="run-comparison",
+            description="Every model on the test window, per silo and all silos.",
+        )
+
+
+def start_progress(total: int) -> UUID:
+    """A progress artifact for a run of `total` rounds; returns its id."""
+    created = create_progress_artifact(0.0, key="rounds", description=f"{total} rounds")
+    return cast(UUID, created)
+
+
+def update_progress(artifact: UUID, fraction: float) -> None:
+    """Move the progress artifact; skipped within 2 s of the last move, except 1.0."""
+    now = time.monotonic()
+    recent = now - _last_update.get(artifact, -_SECONDS_BETWEEN_UPDATES)
+    if fraction < 1.0 and recent < _SECONDS_BETWEEN_UPDATES:
+        return
+    _last_update[artifact] = now
+    update_progress_artifact(artifact, 100.0 * fraction)

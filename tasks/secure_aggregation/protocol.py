@@ -1,0 +1,79 @@
+"""The whole protocol once, in order: `run_protocol`; and its unprotected twin."""
+
+from __future__ import annotations
+
+import time
+
+from data_contracts.secure_aggregation import AggregationTerms, Phase, SecureSum
+from data_contracts.workspace import Cohort
+from tasks.secure_aggregation import silo_side
+from tasks.secure_aggregation.bookkeeping import Books, Clock
+from tasks.secure_aggregation.plain import PlainServer
+from tasks.secure_aggregation.server import Server
+
+
+def run_protocol(
+    cohort: Cohort,
+    terms: AggregationTerms,
+    *,
+    deadline_seconds: float | None = None,
+    clock: Clock = time.monotonic,
+) -> SecureSum:
+    """Sum the contributions of all silos without seeing one (PROTOCOL.md, 3).
+
+    Args:
+        cohort: the silos, each with a shelved `Contribution`.
+        terms: what the silos are asked to agree to.
+        deadline_seconds: silos that take longer in a phase are left out.
+        clock: monotonic seconds, for `phase_seconds`.
+
+    Raises:
+        QuorumLostError: too few silos are left; nothing was opened.
+        ProtocolError: the terms protect nothing, or a silo dealt shares that cannot
+            open its part.
+    """
+    server = Server(terms)
+    books = Books(cohort, server, deadline_seconds, clock)
+
+    with books.phase(Phase.ADVERTISE_KEYS):
+        books.ask(silo_side.advertise_keys, dict.fromkeys(terms.members, (terms,)))
+        roster = server.close_advertising()
+
+    with books.phase(Phase.SHARE_KEYS):
+        books.ask(silo_side.share_keys, dict.fromkeys(roster.silos, (roster,)))
+        deliveries = server.close_sharing()
+
+    with books.phase(Phase.MASKED_INPUT):
+        books.ask(
+            silo_side.upload_masked_input,
+            {silo: (delivery,) for silo, delivery in deliveries.items()},
+        )
+        survivors = server.close_uploads()
+
+    # The consistency round of Bonawitz et al. 2017 belongs here: see section 8.
+
+    with books.phase(Phase.UNMASKING):
+        books.ask(silo_side.reveal_shares, dict.fromkeys(survivors.silos, (survivors,)))
+        total = server.unmask()
+
+    return books.close(total, "masked")
+
+
+def run_in_the_clear(
+    cohort: Cohort,
+    terms: AggregationTerms,
+    *,
+    deadline_seconds: float | None = None,
+    clock: Clock = time.monotonic,
+) -> SecureSum:
+    """Sum the contributions of all silos and see every one of them.
+
+    Raises:
+        QuorumLostError: fewer than `terms.min_silos` are left.
+    """
+    server = PlainServer(terms)
+    books = Books(cohort, server, deadline_seconds, clock)
+    with books.phase(Phase.PLAIN_INPUT):
+        books.ask(silo_side.upload_in_the_clear, dict.fromkeys(terms.members, ()))
+        total = server.add()
+    return books.close(total, "plain")

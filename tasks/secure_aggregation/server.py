@@ -1,0 +1,249 @@
+"""The coordinator's side of secure aggregation: messages in, messages out.
+
+Implements PROTOCOL.md, section 3. The coordinator relays and adds; it keeps one
+running sum and no upload. Left out: the consistency round between uploads and
+unmasking, which makes a lying coordinator harmless; see section 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.errors import ProtocolError
+from data_contracts.secure_aggregation import (
+    AggregationTerms,
+    KeyAdvertisement,
+    MaskedInput,
+    Phase,
+    RevealedShares,
+    Roster,
+    SealedShares,
+    ShareDelivery,
+    SiloMessage,
+    SurvivorList,
+)
+from data_contracts.workspace import SiloFailure
+from tasks.secure_aggregation.context import context_hash, dealt_hash, words_sha256
+from tasks.secure_aggregation.masking import apply_masks
+from tasks.secure_aggregation.quorum import (
+    most_common_length,
+    odd_lengths,
+    require_quorum,
+)
+from tasks.secure_aggregation.transitions import (
+    SERVER,
+    PhaseClosed,
+    ServerState,
+    next_state,
+)
+from tasks.secure_aggregation.unmasking import check_reveal, masks_to_remove
+
+
+class Server:
+    """One aggregation at the coordinator.
+
+    `receive` takes a silo's message or refuses it; each `close_...` ends a phase and
+    gives what is sent next. The result does not depend on the order of messages.
+
+    Attributes:
+        terms: what was offered to the silos.
+        failures: silo -> why it was lost, at whatever phase.
+    """
+
+    def __init__(self, terms: AggregationTerms) -> None:
+        terms.check()
+        self.terms = terms
+        self.failures: dict[str, SiloFailure] = {}
+        self._state = ServerState.COLLECTING_KEYS
+        self._keys: dict[str, KeyAdvertisement] = {}
+        self._dealt: dict[str, SealedShares] = {}
+        self._uploads: dict[str, str] = {}
+        self._revealed: dict[str, RevealedShares] = {}
+        self._roster = Roster(b"", 0, ())
+        self._dealers: tuple[tuple[str, bytes], ...] = ()
+        self._total = np.zeros(0, dtype=np.uint32)
+
+    @property
+    def commitments(self) -> dict[str, str]:
+        """Silo -> sha256 hex of its upload, for all of U3, in order of seats."""
+        return {s: self._uploads[s] for s in self.terms.members if s in self._uploads}
+
+    def lose(self, failure: SiloFailure) -> None:
+        """A silo gave no usable answer in this phase; the first reason is kept."""
+        self.failures.setdefault(failure.silo, failure)
+
+    def receive(self, sender: str, message: SiloMessage) -> None:
+        """Take `message`, or refuse it and leave everything as it was.
+
+        Raises:
+            ProtocolError: wrong state, sender, context, size or content.
+        """
+        state = next_state(
+            SERVER[self._state], message, sender=sender, state=self._state
+        )
+        _require(message.silo == sender, sender, f"it names {message.silo} as sender")
+        message.check()
+        match message:
+            case KeyAdvertisement():
+                self._take_keys(message)
+            case SealedShares():
+                self._take_shares(message)
+            case MaskedInput():
+                self._take_input(message)
+            case RevealedShares():
+                self._take_reveal(message)
+        self._state = state
+
+    def close_advertising(self) -> Roster:
+        """End of phase 0: U1, the silos with keys and the most common length.
+
+        Raises:
+            QuorumLostError: fewer than the quorum are left.
+        """
+        self._close()
+        in_order = [self._keys[s] for s in self.terms.members if s in self._keys]
+        lengths = {key.silo: key.length for key in in_order}
+        length = most_common_length(lengths)
+        self.failures |= odd_lengths(lengths, length)
+        keys = tuple(key for key in in_order if key.length == length)
+        self._roster = Roster(context_hash(self.terms, length), length, keys)
+        self._require_quorum(self._roster.silos, Phase.ADVERTISE_KEYS)
+        return self._roster
+
+    def close_sharing(self) -> dict[str, ShareDelivery]:
+        """End of phase 1: for each silo of U2, the list of U2 and its own boxes.
+
+        Raises:
+            QuorumLostError: fewer than the quorum are left.
+        """
+        self._close()
+        seats = {silo: place for place, silo in enumerate(self._roster.silos)}
+        dealt = [self._dealt[silo] for silo in seats if silo in self._dealt]
+        self._require_quorum(self._dealt, Phase.SHARE_KEYS)
+        self._dealers = tuple((d.silo, dealt_hash(d)) for d in dealt)
+        self._total = np.zeros(self._roster.length, dtype=np.uint32)
+        return {
+            recipient.silo: ShareDelivery(
+                self._roster.context,
+                self._dealers,
+                tuple(d.boxes[seats[recipient.silo]] for d in dealt),
+            )
+            for recipient in dealt
+        }
+
+    def close_uploads(self) -> SurvivorList:
+        """End of phase 2: U3, the silos whose upload is in the running sum.
+
+        Raises:
+            QuorumLostError: fewer than the quorum are left.
+        """
+        self._close()
+        self._require_quorum(self._uploads, Phase.MASKED_INPUT)
+        return SurvivorList(self._roster.context, tuple(self.commitments.items()))
+
+    def unmask(self) -> NDArray[np.int64]:
+        """End of phase 4: the signed sum [d] of the inputs of U3.
+
+        Raises:
+            QuorumLostError: fewer than t silos revealed usable shares.
+            ProtocolError: a dealer's shares do not fit its own commitments.
+        """
+        self._close()
+        threshold = self.terms.threshold
+        self._require_quorum(self._revealed, Phase.UNMASKING, threshold)
+        helpers = [s for s in self.terms.members if s in self._revealed][:threshold]
+        masks = masks_to_remove(
+            self.terms,
+            self._roster,
+            self._dealers,
+            self._dealt,
+            {silo: self._revealed[silo] for silo in helpers},
+        )
+        apply_masks(self._total, masks)
+        self._state = ServerState.FINISHED
+        return self._total.view(np.int32).astype(np.int64)
+
+    def _take_keys(self, message: KeyAdvertisement) -> None:
+        silo = message.silo
+        _require(silo in self.terms.members, silo, "it is no member")
+        _require(silo not in self._keys, silo, "its keys are here already")
+        taken = {k for ad in self._keys.values() for k in (ad.channel_key, ad.mask_key)}
+        own = {message.channel_key, message.mask_key}
+        _require(len(own) == 2 and not own & taken, silo, "its keys are not its own")
+        self._keys[silo] = message
+
+    def _take_shares(self, message: SealedShares) -> None:
+        silo = message.silo
+        _require(silo in self._roster.silos, silo, "it is not in the roster")
+        _require(silo not in self._dealt, silo, "its shares are here already")
+        self._require_context(message)
+        parties = tuple((box.dealer, box.recipient) for box in message.boxes)
+        _require(
+            parties == tuple((silo, other) for other in self._roster.silos),
+            silo,
+            "its boxes do not match the roster",
+        )
+        self._dealt[silo] = message
+
+    def _take_input(self, message: MaskedInput) -> None:
+        silo = message.silo
+        _require(silo in self._dealt, silo, "it has dealt no shares")
+        _require(silo not in self._uploads, silo, "its input is here already")
+        self._require_context(message)
+        _require(
+            message.words.size == self._roster.length,
+            silo,
+            f"it holds {message.words.size} words instead of {self._roster.length}",
+        )
+        _require(
+            words_sha256(message.words) == message.sha256,
+            silo,
+            "the words changed on their way",
+        )
+        np.add(self._total, message.words, out=self._total)
+        self._uploads[silo] = message.sha256
+
+    def _take_reveal(self, message: RevealedShares) -> None:
+        silo = message.silo
+        _require(silo in self._uploads, silo, "it is no survivor")
+        _require(silo not in self._revealed, silo, "its shares are here already")
+        self._require_context(message)
+        check_reveal(message, self._roster, self._dealt, self._uploads)
+        self._revealed[silo] = message
+
+    def _require_context(
+        self, message: SealedShares | MaskedInput | RevealedShares
+    ) -> None:
+        _require(
+            message.context == self._roster.context,
+            message.silo,
+            "it belongs to another aggregation",
+        )
+
+    def _require_quorum(
+        self,
+        present: Collection[str],
+        phase: Phase,
+        needed: int = 0,
+    ) -> None:
+        require_quorum(
+            present, needed or self.terms.quorum, phase, self.terms, self.failures
+        )
+
+    def _close(self) -> None:
+        self._state = next_state(
+            SERVER[self._state],
+            PhaseClosed(),
+            sender="the coordinator itself",
+            state=self._state,
+        )
+
+
+def _require(condition: bool, sender: str, complaint: str) -> None:
+    if not condition:
+        raise ProtocolError(
+            f"secure aggregation refused a message from silo {sender}: {complaint}"
+        )

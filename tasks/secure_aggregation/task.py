@@ -1,0 +1,74 @@
+"""Prefect edge of the secure-aggregation room."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_contracts.errors import ConfigError, QuorumLostError
+from data_contracts.secure_aggregation import (
+    AggregationTerms,
+    SecureSum,
+    threshold_for,
+)
+from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.workspace import Cohort
+from tasks.secure_aggregation.protocol import run_in_the_clear, run_protocol
+
+_RUNS = {"masked": run_protocol, "plain": run_in_the_clear}
+
+
+@task(
+    name="Aggregate securely",
+    task_run_name="round-{round_number}-sum-{purpose}",
+    cache_policy=NO_CACHE,
+    log_prints=False,
+)
+def aggregate_securely(
+    cohort: Cohort,
+    purpose: str,
+    round_number: int,
+    config: SecureAggregationConfig,
+    *,
+    min_silos: int,
+    model_hash: str = "",
+    deadline_seconds: float | None = None,
+) -> SecureSum:
+    """The exact integer sum of the silos' shelved contributions.
+
+    Args:
+        cohort: the silos; each must have shelved a `Contribution`, which is used up.
+        purpose: what is summed, for example `item counts`.
+        round_number: 0 before the first round.
+        config: masked or plain, and the agreed clip bound.
+        min_silos: the quorum; masked mode also needs t = floor(2n/3) + 1 silos.
+        model_hash: global model the contributions were computed from, if any.
+        deadline_seconds: silos that take longer in any phase are left out.
+
+    Raises:
+        ConfigError: masked mode with a single silo.
+        QuorumLostError: too few silos are left to open the sum.
+    """
+    members = cohort.silos
+    if config.mode == "masked" and len(members) == 1:
+        raise ConfigError(
+            f"secure aggregation of {purpose} has one silo, {members[0]}, whose sum "
+            "would be its own input; add silos or set secure_aggregation.mode to plain"
+        )
+    if len(members) < max(1, min_silos):
+        raise QuorumLostError(
+            f"secure aggregation of {purpose} in round {round_number} needs "
+            f"{min_silos} silos and {len(members)} are left; start the round again "
+            "when more can answer, or lower cohort.min_silos"
+        )
+    terms = AggregationTerms(
+        run_id=cohort.run_id,
+        round_number=round_number,
+        purpose=purpose,
+        members=members,
+        threshold=threshold_for(len(members)),
+        min_silos=min_silos,
+        clip=config.clip,
+        model_hash=model_hash,
+    )
+    return _RUNS[config.mode](cohort, terms, deadline_seconds=deadline_seconds)

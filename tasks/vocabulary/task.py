@@ -1,0 +1,49 @@
+"""Prefect edge of the vocabulary room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_contracts.errors import QuorumLostError
+from data_contracts.progress import announce
+from data_contracts.secure_aggregation import SecureSum
+from data_contracts.workspace import Cohort
+from models.fixed_point import decode_counts
+from models.vocabulary import Vocabulary
+from tasks.vocabulary.silo_side import count_items, name_catalogue
+
+
+@task(name="Agree on vocabulary", cache_policy=NO_CACHE)
+def agree_on_vocabulary(
+    cohort: Cohort,
+    sum_securely: Callable[[Cohort, str], SecureSum],
+    *,
+    min_interactions_per_item: int,
+) -> Vocabulary:
+    """Items that occur often enough over all silos, in sorted order.
+
+    Args:
+        cohort: silos whose tables are loaded and accepted.
+        sum_securely: runs secure aggregation over the contributions of a cohort.
+        min_interactions_per_item: fewest interactions over all silos.
+
+    Raises:
+        QuorumLostError: no item is used often enough.
+    """
+    announce().stage("Agreeing on a shared item vocabulary")
+    catalogues = cohort.call(name_catalogue).values
+    catalogue = tuple(sorted(set().union(*catalogues.values())))
+    counted = cohort.only(catalogues).call(count_items, catalogue, len(catalogues))
+    counts = decode_counts(
+        sum_securely(cohort.only(counted.values), "item counts").total
+    )
+    admitted = counts >= min_interactions_per_item
+    if not admitted.any():
+        raise QuorumLostError(
+            f"no item has {min_interactions_per_item} interactions over all silos; "
+            "lower preprocessing.min_interactions_per_item"
+        )
+    return Vocabulary(i for i, yes in zip(catalogue, admitted, strict=True) if yes)
