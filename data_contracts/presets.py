@@ -31,6 +31,37 @@ PRESETS: dict[str, Tree] = {
     },
 }
 
+DATASETS = tuple(PRESETS)
+
+# What `silorec init --preset own-tables` writes: three organisations, three formats.
+PRESETS["own-tables"] = {
+    "name": "my-federation",
+    "cohort": {
+        "silos": [
+            {
+                "name": "north",
+                "interactions": {
+                    "path": "/data/north/interactions.parquet",
+                    "columns": {"user_id": "customer", "timestamp": "bought_at"},
+                },
+                "items": {"path": "/data/north/items.parquet"},
+            },
+            {
+                "name": "south",
+                "interactions": {"path": "/data/south/orders.csv"},
+                "items": {"path": "/data/south/catalogue.csv"},
+                "users": {"path": "/data/south/customers.csv"},
+            },
+            {
+                "name": "west",
+                "interactions": {"path": "/data/west/interactions", "format": "delta"},
+                "items": {"path": "/data/west/items", "format": "delta"},
+                "compute": {"num_gpus": 1, "custom_resources": {"silo:west": 1}},
+            },
+        ],
+    },
+}
+
 
 def merged(base: Tree, over: Tree) -> Tree:
     """`base` with the settings of `over` on top, section by section.

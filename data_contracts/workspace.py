@@ -8,6 +8,8 @@ organisation) is the business of whoever implements `Cohort`; no stage knows.
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +54,23 @@ class SiloWorkspace:
     def silo(self) -> str:
         """The silo's name."""
         return self.config.name
+
+    def secret(self) -> bytes:
+        """32 random bytes that this silo alone knows, the same in every run.
+
+        Keys what the silo says about its data: whoever guesses the data cannot
+        check the guess.
+        """
+        path = self.folder / "silo.secret"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return path.read_bytes()
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        return path.read_bytes()
 
     def put(self, value: object) -> None:
         """Shelve `value` under its type, replacing an earlier one."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from data_contracts.errors import ConfigError, SilorecError, UsageError
-from data_contracts.presets import PRESETS
+from data_contracts.presets import DATASETS, PRESETS
 from data_contracts.progress import listening
 from data_contracts.run_config import FederatedTrainingConfig
 from flows.cli_options import add_setting_flags, config_from, example_file
@@ -75,7 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("run", help="run id or its beginning")
     _add_output_folder(report)
 
-    _command(commands, "ui", start_ui, "start the Prefect UI with the runs")
+    ui = _command(commands, "ui", start_ui, "see and start runs in the Prefect UI")
+    ui.add_argument("--port", type=int, default=4200, help="default: %(default)s")
 
     lineage = _command(commands, "lineage", None, "ask what went into which model")
     questions = lineage.add_subparsers(required=True, metavar="QUESTION")
@@ -147,12 +148,10 @@ def write_report(arguments: argparse.Namespace) -> None:
 
 
 def start_ui(arguments: argparse.Namespace) -> None:
-    """`silorec ui`: becomes the Prefect server, on the runs' own database."""
-    print("Prefect UI with your runs: http://127.0.0.1:4200 (Ctrl-C ends it)")
-    sys.stdout.flush()
-    os.execv(  # noqa: S606 - our own interpreter, fixed arguments
-        sys.executable, [sys.executable, "-m", "prefect", "server", "start"]
-    )
+    """`silorec ui`."""
+    from flows.user_interface import serve_user_interface
+
+    serve_user_interface(arguments.port)
 
 
 def show_lineage(arguments: argparse.Namespace) -> None:
@@ -211,10 +210,11 @@ def _command(
 
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = f"{parser.prog} [FILE] [--dataset NAME] [--SECTION.KEY VALUE ...]"
     parser.add_argument("config", nargs="?", metavar="FILE", help="YAML configuration")
     parser.add_argument(
         "--dataset",
-        choices=sorted(PRESETS),
+        choices=sorted(DATASETS),
         help="start from the recipe of a public data set",
     )
     add_setting_flags(parser)

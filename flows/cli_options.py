@@ -7,6 +7,7 @@ A setting `local_training.epochs` is the flag `--local-training.epochs` and the 
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -109,7 +110,10 @@ def example_file(preset: str) -> str:
         mark = "# " if value is None else ""
         shown = _default(field) if mark else _shown(value)
         lines.append(f"{indent}# {field.description}")
-        lines.append(f"{indent}{mark}{path[-1]}: {shown}")
+        if isinstance(value, list):
+            lines += [f"{indent}{path[-1]}:", _block(value, len(indent) + 2)]
+        else:
+            lines.append(f"{indent}{mark}{path[-1]}: {shown}")
     return "\n".join(lines) + "\n"
 
 
@@ -141,3 +145,8 @@ def _metavar(field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     return _shown(field.get_default(call_default_factory=True))
+
+
+def _block(value: list[Any], indent: int) -> str:
+    text = yaml.safe_dump(value, sort_keys=False).rstrip("\n")
+    return textwrap.indent(text, " " * indent)

@@ -4,8 +4,8 @@ The coordinator's pipeline, top to bottom: admit silos, agree on a vocabulary, t
 rounds, compare, publish. Deployed by module: `flows.federated_training`.
 """
 
-from __future__ import annotations
-
+# No postponed annotations here: Prefect builds the form and its checks from the
+# signature of the flow, and must find the class itself there.
 from functools import partial
 
 from prefect import flow

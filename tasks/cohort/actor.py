@@ -98,15 +98,16 @@ class RayCohort:
         return outcomes
 
     def _show_progress(self, silos: list[str]) -> None:
-        asked = {silo: self._hosts[silo].progress.remote() for silo in silos}
-        refs: list[Any] = list(asked.values())
+        asked: dict[Any, str] = {
+            self._hosts[silo].progress.remote(): silo for silo in silos
+        }
+        refs = list(asked)
         ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0.2)
-        answered = {}
-        for silo, ref in asked.items():
-            if ref in ready:
-                outcome = _outcome(silo, ref)
-                if not _failed(outcome):
-                    answered[silo] = outcome
+        answered: dict[str, tuple[float, str]] = {}
+        for ref in ready:
+            silo = asked[ref]
+            if not _failed(outcome := _outcome(silo, ref)):
+                answered[silo] = outcome
         announce().silos(answered)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+
 from data_contracts.tables import SiloTables
 from data_contracts.workspace import SiloWorkspace
 from tasks.ingestion.snapshot import snapshot_hash
@@ -12,7 +15,8 @@ def load_tables(workspace: SiloWorkspace) -> str:
     """Read the silo's own tables into its workspace as `SiloTables`.
 
     Returns:
-        The snapshot hash; it tells whether the data changed, not what it is.
+        The snapshot hash keyed with the silo's secret (HMAC-SHA256): it tells
+        whether the data changed, and nobody else can check a guess of what it is.
 
     Raises:
         SiloInputError: a table is missing, unreadable, empty or cannot be mapped.
@@ -23,4 +27,5 @@ def load_tables(workspace: SiloWorkspace) -> str:
     }
     loaded = SiloTables(tables, snapshot_hash(tables))
     workspace.put(loaded)
-    return loaded.snapshot_hash
+    keyed = hmac.new(workspace.secret(), loaded.snapshot_hash.encode(), hashlib.sha256)
+    return keyed.hexdigest()

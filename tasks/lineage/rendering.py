@@ -133,10 +133,12 @@ def _rounds_table(share: RunShare) -> Table:
     overall = [
         row
         for row in share.metrics
-        if row.subject == Subject.FEDERATED and row.silo == POOLED_SILOS
+        if row.subject == Subject.FEDERATED
+        and row.silo == POOLED_SILOS
+        and row.metric == "ndcg"
     ]
     names = sorted({_metric_name(row) for row in overall})
-    table = _table("round", "silos", "dropped", "train loss", *names, "model")
+    table = _table("round", "silos", "dropped", "loss", *names, "model")
     for row in share.rounds:
         values = {
             _metric_name(metric): f"{metric.value:.4f}"
