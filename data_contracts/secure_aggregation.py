@@ -45,7 +45,7 @@ class Phase(StrEnum):
 
 
 def threshold_for(num_silos: int) -> int:
-    """T = floor(2n/3) + 1 silos open a sum; fewer learn nothing (PROTOCOL.md, 3).
+    """T = floor(2n/3) + 1 silos open a sum; fewer learn nothing (PROTOCOL.md, 6).
 
     >>> [threshold_for(n) for n in (2, 3, 5, 10, 100)]
     [2, 3, 4, 7, 67]

@@ -87,7 +87,7 @@ class FixedPoint:
             scaled = scratch[: part.size]
             # Overflow to infinity is a coordinate beyond the bound, not a surprise.
             with np.errstate(over="ignore"):
-                np.multiply(part, self.limit / self.clip, out=scaled)
+                np.multiply(part, self.limit / self.clip, out=scaled, dtype=np.float64)
             np.rint(scaled, out=scaled)
             # NaN fails both comparisons, so it takes the slow branch as well.
             if not (-self.limit <= scaled.min() and scaled.max() <= self.limit):

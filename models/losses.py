@@ -29,18 +29,27 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         hidden_grad = torch.empty_like(hidden)
         table_grad = torch.zeros_like(table)
         loss = hidden.new_zeros(())
+        # Two buffers for all chunks: fresh ones each time would tear the heap to
+        # pieces, and a silo's memory would grow to several times what it uses.
+        rows = min(CHUNK_ROWS, len(targets))
+        wide = hidden.new_empty((rows, len(table)))
+        low = wide.new_empty(wide.shape, dtype=product)
         for start in range(0, len(targets), CHUNK_ROWS):
-            rows = slice(start, start + CHUNK_ROWS)
-            hidden_low = hidden[rows].to(product)
-            logits = (hidden_low @ table_low.T).float()  # [chunk, V]
-            target = targets[rows, None]
-            log_total = logits.logsumexp(dim=1, keepdim=True)
-            loss += (log_total - logits.gather(1, target)).sum()
-            residual = logits.sub_(log_total).exp_()  # softmax, in place
-            residual.scatter_add_(1, target, -torch.ones_like(log_total))
-            residual_low = residual.mul_(scale).to(product)
-            hidden_grad[rows] = (residual_low @ table_low).float()
-            table_grad += (residual_low.T @ hidden_low).float()
+            chunk = slice(start, start + CHUNK_ROWS)
+            hidden_low, target = hidden[chunk].to(product), targets[chunk, None]
+            weight, weight_low = wide[: len(target)], low[: len(target)]  # [rows, V]
+            torch.mm(hidden_low, table_low.T, out=weight_low)
+            logits = weight.copy_(weight_low)
+            own = logits.gather(1, target)
+            top = logits.amax(dim=1, keepdim=True)
+            weight = logits.sub_(top).exp_()
+            mass = weight.sum(dim=1, keepdim=True)
+            loss += (mass.log() + top - own).sum()
+            weight.mul_(scale / mass)  # softmax / N
+            weight.scatter_add_(1, target, torch.full_like(own, -scale))
+            weight_low.copy_(weight)
+            hidden_grad[chunk] = weight_low @ table_low
+            table_grad += weight_low.T @ hidden_low
         ctx.save_for_backward(hidden_grad, table_grad)
         return loss * scale
 

@@ -127,8 +127,9 @@ class LineageStore:
         }
 
     def _recorded(self, table: LineageTable, commit: Commit) -> bool:
+        # Of the table as last seen: should another process have written the step in
+        # between, Delta refuses the transaction and the next attempt finds it done.
         handle = self._open(table)
-        handle.update_incremental()
         return handle.transaction_version(_transaction(commit).app_id) is not None
 
     def _write(self, commit: Commit, rows: dict[LineageTable, pa.Table]) -> None:

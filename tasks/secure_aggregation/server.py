@@ -103,7 +103,7 @@ class Server:
         Raises:
             QuorumLostError: fewer than the quorum are left.
         """
-        self._close()
+        after = self._close(ServerState.COLLECTING_KEYS)
         in_order = [self._keys[s] for s in self.terms.members if s in self._keys]
         lengths = {key.silo: key.length for key in in_order}
         length = most_common_length(lengths)
@@ -111,6 +111,7 @@ class Server:
         keys = tuple(key for key in in_order if key.length == length)
         self._roster = Roster(context_hash(self.terms, length), length, keys)
         self._require_quorum(self._roster.silos, Phase.ADVERTISE_KEYS)
+        self._state = after
         return self._roster
 
     def close_sharing(self) -> dict[str, ShareDelivery]:
@@ -119,12 +120,13 @@ class Server:
         Raises:
             QuorumLostError: fewer than the quorum are left.
         """
-        self._close()
+        after = self._close(ServerState.COLLECTING_SHARES)
         seats = {silo: place for place, silo in enumerate(self._roster.silos)}
         dealt = [self._dealt[silo] for silo in seats if silo in self._dealt]
         self._require_quorum(self._dealt, Phase.SHARE_KEYS)
         self._dealers = tuple((d.silo, dealt_hash(d)) for d in dealt)
         self._total = np.zeros(self._roster.length, dtype=np.uint32)
+        self._state = after
         return {
             recipient.silo: ShareDelivery(
                 self._roster.context,
@@ -140,8 +142,9 @@ class Server:
         Raises:
             QuorumLostError: fewer than the quorum are left.
         """
-        self._close()
+        after = self._close(ServerState.COLLECTING_INPUTS)
         self._require_quorum(self._uploads, Phase.MASKED_INPUT)
+        self._state = after
         return SurvivorList(self._roster.context, tuple(self.commitments.items()))
 
     def unmask(self) -> NDArray[np.int64]:
@@ -151,7 +154,7 @@ class Server:
             QuorumLostError: fewer than t silos revealed usable shares.
             ProtocolError: a dealer's shares do not fit its own commitments.
         """
-        self._close()
+        after = self._close(ServerState.COLLECTING_REVEALS)
         threshold = self.terms.threshold
         self._require_quorum(self._revealed, Phase.UNMASKING, threshold)
         helpers = [s for s in self.terms.members if s in self._revealed][:threshold]
@@ -163,7 +166,7 @@ class Server:
             {silo: self._revealed[silo] for silo in helpers},
         )
         apply_masks(self._total, masks)
-        self._state = ServerState.FINISHED
+        self._state = after
         return self._total.view(np.int32).astype(np.int64)
 
     def _take_keys(self, message: KeyAdvertisement) -> None:
@@ -233,13 +236,15 @@ class Server:
             present, needed or self.terms.quorum, phase, self.terms, self.failures
         )
 
-    def _close(self) -> None:
-        self._state = next_state(
-            SERVER[self._state],
-            PhaseClosed(),
-            sender="the coordinator itself",
-            state=self._state,
-        )
+    def _close(self, collecting: ServerState) -> ServerState:
+        """The state after this one; until the caller enters it, all has failed."""
+        if self._state is not collecting:
+            raise ProtocolError(
+                f"the coordinator cannot end {collecting} in state {self._state}"
+            )
+        after = SERVER[collecting][PhaseClosed]
+        self._state = ServerState.FAILED
+        return after
 
 
 def _require(condition: bool, sender: str, complaint: str) -> None:

@@ -1,7 +1,7 @@
 """Secure aggregation inside a silo: one step for each message of the protocol.
 
 The input is the workspace's `Contribution`; it is taken when it is masked, so no
-second attempt can be made with the same update (PROTOCOL.md, 7, differencing).
+second attempt can be made with the same update (PROTOCOL.md, 9, differencing).
 """
 
 from __future__ import annotations

@@ -76,6 +76,18 @@ def test_a_step_is_written_once_by_several_processes_in_turn(tmp_path: Path) -> 
     assert keys(LineageStore(tmp_path), RoundRecord) == {("run1", 1): 1}
 
 
+def test_two_live_writers_of_a_step_write_it_once(tmp_path: Path) -> None:
+    first, second = LineageStore(tmp_path), LineageStore(tmp_path)
+    append_round(first, "run1", 1)
+    append_round(second, "run1", 1)
+    append_round(first, "run1", 2)
+    with pytest.raises(LineageError, match="held by another process"):
+        append_round(second, "run1", 2)
+    append_round(second, "run1", 2)
+    assert keys(first, RoundRecord) == {("run1", 1): 1, ("run1", 2): 1}
+    assert max(keys(first, MetricRecord).values()) == 1
+
+
 def test_the_first_records_of_a_step_stand(store: LineageStore) -> None:
     append_round(store, "run1", 1)
     append_round(store, "run1", 1, absent=("south",))
