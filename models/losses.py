@@ -15,6 +15,13 @@ import torch
 from torch import Tensor
 
 CHUNK_ROWS = 1024
+# Products have a multiple of this many rows. oneDNN keeps a compiled kernel for every
+# shape it has seen; a new shape at each batch would grow a silo by megabytes a second.
+ROW_STEP = 256
+
+
+def _whole_steps(rows: int) -> int:
+    return -(-rows // ROW_STEP) * ROW_STEP
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -29,27 +36,30 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         hidden_grad = torch.empty_like(hidden)
         table_grad = torch.zeros_like(table)
         loss = hidden.new_zeros(())
-        # Two buffers for all chunks: fresh ones each time would tear the heap to
-        # pieces, and a silo's memory would grow to several times what it uses.
-        rows = min(CHUNK_ROWS, len(targets))
+        # The same two buffers for all chunks: fresh ones tear the heap to pieces.
+        rows = min(CHUNK_ROWS, _whole_steps(len(targets)))
         wide = hidden.new_empty((rows, len(table)))
         low = wide.new_empty(wide.shape, dtype=product)
+        hidden_low = low.new_zeros((rows, hidden.shape[1]))
         for start in range(0, len(targets), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
-            hidden_low, target = hidden[chunk].to(product), targets[chunk, None]
-            weight, weight_low = wide[: len(target)], low[: len(target)]  # [rows, V]
-            torch.mm(hidden_low, table_low.T, out=weight_low)
-            logits = weight.copy_(weight_low)
-            own = logits.gather(1, target)
-            top = logits.amax(dim=1, keepdim=True)
-            weight = logits.sub_(top).exp_()
+            target = targets[chunk, None]
+            real, padded = len(target), _whole_steps(len(target))
+            hidden_low[:real].copy_(hidden[chunk])
+            hidden_low[real:] = 0.0
+            torch.mm(hidden_low[:padded], table_low.T, out=low[:padded])  # logits
+            weight = wide[:real].copy_(low[:real])
+            own = weight.gather(1, target)
+            top = weight.amax(dim=1, keepdim=True)
+            weight.sub_(top).exp_()
             mass = weight.sum(dim=1, keepdim=True)
             loss += (mass.log() + top - own).sum()
             weight.mul_(scale / mass)  # softmax / N
             weight.scatter_add_(1, target, torch.full_like(own, -scale))
-            weight_low.copy_(weight)
-            hidden_grad[chunk] = weight_low @ table_low
-            table_grad += weight_low.T @ hidden_low
+            low[:real].copy_(weight)
+            low[real:] = 0.0
+            hidden_grad[chunk] = (low[:padded] @ table_low)[:real]
+            table_grad += low[:padded].T @ hidden_low[:padded]
         ctx.save_for_backward(hidden_grad, table_grad)
         return loss * scale
 

@@ -176,14 +176,15 @@ def _start(address: str | None, silos: tuple[SiloConfig, ...]) -> None:
 
 def _host(silo: SiloConfig, run_id: str, folder: Path) -> ActorHandle[SiloHost]:
     compute = silo.compute or ComputeConfig()
-    threads = {"OMP_NUM_THREADS": str(compute.threads)}
+    # One heap: the actor has two threads, and a heap for each holds on to more.
+    process = {"OMP_NUM_THREADS": str(compute.threads), "MALLOC_ARENA_MAX": "1"}
     # Two threads: one runs steps, one answers how far they are.
     placed = RemoteSiloHost.options(
         num_cpus=compute.num_cpus,
         num_gpus=compute.num_gpus,
         resources=compute.custom_resources or None,
         max_concurrency=2,
-        runtime_env={"env_vars": QUIET | threads},
+        runtime_env={"env_vars": QUIET | process},
     )
     return cast(
         "ActorHandle[SiloHost]",

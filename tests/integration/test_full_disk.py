@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -63,9 +63,8 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_no_record(
 ):
     append_run(LineageStore(small_disk), "an-earlier-run")
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    monkeypatch.setattr(
-        terminal, "terminal_progress", contextmanager(lambda: iter([FillTheDisk(small_disk)]))
-    )
+    filler = FillTheDisk(small_disk)
+    monkeypatch.setattr(terminal, "terminal_progress", lambda: nullcontext(filler))
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(small_tree(silos, small_disk, **NO_COMPARISON)))
 
@@ -84,5 +83,3 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_no_record(
     assert run.status == RunStatus.RUNNING  # its end found no space
     (first,) = store.read(RoundRecord, run_id=run.run_id)
     assert which_made(store, run.run_id).model.sha256 == first.model_sha256
-
-
