@@ -28,6 +28,7 @@ class Verdict(StrEnum):
     LEARNING_RATE_CUT = "learning rate cut"
     SILO_QUARANTINED = "silo quarantined"
     SILO_LEFT_OUT = "silo left out of the round"
+    SILO_FAULTY = "silo failed after contributing"
 
 
 class Subject(StrEnum):

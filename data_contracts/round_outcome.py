@@ -75,7 +75,14 @@ class RoundOutcome:
             *(self._participant(silo) for silo in self.cohort),
             *self.metrics,
             *self.decisions,
-            *(self._left_out(failure) for failure in self.failures().values()),
+            *(
+                self._setback(Verdict.SILO_LEFT_OUT, failure)
+                for failure in self.failures().values()
+            ),
+            *(
+                self._setback(Verdict.SILO_FAULTY, failure)
+                for failure in self.summed.faults.values()
+            ),
         )
 
     def _round(self) -> RoundRecord:
@@ -117,11 +124,11 @@ class RoundOutcome:
             bytes_sent=self.summed.bytes_up.get(silo, 0),
         )
 
-    def _left_out(self, failure: SiloFailure) -> DecisionRecord:
+    def _setback(self, verdict: Verdict, failure: SiloFailure) -> DecisionRecord:
         return DecisionRecord(
             run_id=self.run_id,
             round_number=self.round_number,
-            verdict=Verdict.SILO_LEFT_OUT.value,
+            verdict=verdict.value,
             silo=failure.silo,
             sentence=f"{failure.reason}: {failure.sentence}",
         )

@@ -30,6 +30,7 @@ from tasks.lineage.task import (
     publish_model,
     read_history,
     record_admission,
+    record_departures,
     record_round,
     save_global_model,
 )
@@ -42,7 +43,7 @@ from tasks.reporting.task import (
     update_progress,
     write_run_report,
 )
-from tasks.secure_aggregation.task import aggregate_securely
+from tasks.secure_aggregation.task import aggregate_securely, say_what_is_exposed
 from tasks.validation.task import admit_silos
 from tasks.vocabulary.task import agree_on_vocabulary
 
@@ -70,11 +71,11 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
             hosts.only(silo.name for silo in silos),
             config.contracts,
             run_id=run.run_id,
-            min_silos=config.cohort.min_silos,
             loading_failures=loaded.failures,
             now_seconds=int(now_utc().timestamp()),
         )
         record_admission(run, admission.records, admission.quarantined)
+        admission.require_quorum(config.cohort.min_silos)
 
         cohort = hosts.only(admission.admitted)
         sum_securely = partial(
@@ -92,7 +93,9 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
         prepared = preprocess_on_silos(
             cohort, sum_securely, vocabulary, config.preprocessing
         )
+        record_departures(run, prepared.replies.failures)
         cohort = hosts.only(prepared.replies.values)
+        say_what_is_exposed(cohort.silos, config.secure_aggregation)
 
         base = load_checkpoint(config.model.init_from)
         model = initialise_global_model(

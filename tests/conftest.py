@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+# Read once, when Prefect is loaded, which test modules do while they are collected.
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+
 SERVER_SECONDS = 120
 NODES = ("north", "south", "west")
 

@@ -160,6 +160,7 @@ def ray_cohort(
 
 def _start(address: str | None, silos: tuple[SiloConfig, ...]) -> None:
     os.environ.update(QUIET)
+    address = address or os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         return
@@ -167,6 +168,8 @@ def _start(address: str | None, silos: tuple[SiloConfig, ...]) -> None:
     # cores by time slicing instead of waiting for each other for ever.
     wanted = sum((silo.compute or ComputeConfig()).num_cpus for silo in silos)
     ray.init(
+        # Not None: that would join whatever cluster happens to run on this machine.
+        address="local",
         num_cpus=max(os.cpu_count() or 1, int(wanted + 0.999)),
         include_dashboard=False,
         log_to_driver=False,

@@ -12,6 +12,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from data_contracts.progress import announce
 from data_contracts.records import (
     ContractRecord,
     MetricRecord,
@@ -22,6 +23,7 @@ from data_contracts.records import (
 )
 from data_contracts.round_outcome import RoundOutcome
 from data_contracts.stopwatch import now_utc
+from data_contracts.workspace import SiloFailure
 from models.parameters import Vector
 from models.recommenders.building import layout_for
 from models.vocabulary import Vocabulary
@@ -65,6 +67,28 @@ def record_admission(
         LineageError: the store cannot be written.
     """
     _append(run, "admission", [*contracts, *run.quarantined(quarantined)])
+
+
+@task(
+    name="Record departures",
+    task_run_name="Record departures from {run.run_id}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=1,
+)
+def record_departures(run: RecordedRun, failures: Mapping[str, SiloFailure]) -> None:
+    """Record admitted silos that could not be prepared, and say so.
+
+    Raises:
+        LineageError: the store cannot be written.
+    """
+    reports = {
+        silo: f"silo {silo} is quarantined: {failure.reason}: {failure.sentence}"
+        for silo, failure in failures.items()
+    }
+    for sentence in reports.values():
+        announce().note(sentence)
+    _append(run, "departures", run.quarantined(reports))
 
 
 @task(

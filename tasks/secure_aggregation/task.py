@@ -6,7 +6,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import ConfigError, QuorumLostError
+from data_contracts.progress import announce
 from data_contracts.secure_aggregation import (
+    PLAIN_WARNING,
+    TWO_SILOS_WARNING,
     AggregationTerms,
     SecureSum,
     threshold_for,
@@ -72,3 +75,13 @@ def aggregate_securely(
         model_hash=model_hash,
     )
     return _RUNS[config.mode](cohort, terms, deadline_seconds=deadline_seconds)
+
+
+def say_what_is_exposed(
+    silos: tuple[str, ...], config: SecureAggregationConfig
+) -> None:
+    """Tell a person, once per run, where aggregation hides less than they may think."""
+    if config.mode == "plain":
+        announce().note(PLAIN_WARNING)
+    elif len(silos) == 2:
+        announce().note(TWO_SILOS_WARNING)

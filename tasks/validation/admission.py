@@ -29,6 +29,17 @@ class Admission:
     quarantined: Mapping[str, str]
     records: tuple[ContractRecord, ...]
 
+    def require_quorum(self, min_silos: int) -> None:
+        """Go on only with enough silos; what was found is on record by then.
+
+        Raises:
+            QuorumLostError: fewer than `min_silos` are admitted; lists the reasons.
+        """
+        if len(self.admitted) < min_silos:
+            raise QuorumLostError(
+                _quorum_lost(len(self.admitted), min_silos, self.quarantined)
+            )
+
 
 def admit(
     silos: Iterable[str],
@@ -36,7 +47,6 @@ def admit(
     failures: Mapping[str, SiloFailure],
     *,
     run_id: str,
-    min_silos: int,
 ) -> Admission:
     """Decide on every silo.
 
@@ -46,10 +56,6 @@ def admit(
         failures: silos that failed in another step; they are quarantined whatever
             validation told of them.
         run_id: named in the records.
-        min_silos: the quorum.
-
-    Raises:
-        QuorumLostError: fewer than `min_silos` silos are left; lists the reasons.
     """
     failed = {**replies.failures, **failures}
     quarantined = {}
@@ -63,8 +69,6 @@ def admit(
             quarantined[silo] = f"silo {silo} is quarantined: {reason}"
         else:
             admitted.append(silo)
-    if len(admitted) < min_silos:
-        raise QuorumLostError(_quorum_lost(len(admitted), min_silos, quarantined))
     records = tuple(
         _record(run_id, silo, result)
         for silo, results in replies.values.items()

@@ -46,7 +46,6 @@ def admit_silos(
     contracts: ContractConfig,
     *,
     run_id: str,
-    min_silos: int,
     loading_failures: Mapping[str, SiloFailure],
     now_seconds: int,
 ) -> Admission:
@@ -56,21 +55,17 @@ def admit_silos(
         cohort: all invited silos, with or without those that failed to load.
         contracts: bounds of the data contract.
         run_id: named in the records.
-        min_silos: the quorum.
         loading_failures: silos whose tables could not be loaded; not validated.
         now_seconds: latest valid timestamp, in seconds since 1970-01-01 UTC.
-
-    Raises:
-        QuorumLostError: too few silos are left; lists why each one is missing.
     """
     invited = tuple(dict.fromkeys((*cohort.silos, *loading_failures)))
     loaded = cohort.only(silo for silo in invited if silo not in loading_failures)
     replies = validate_on_silos.fn(loaded, contracts, now_seconds=now_seconds)
     failures = dict(loading_failures)
-    admission = admit(invited, replies, failures, run_id=run_id, min_silos=min_silos)
+    admission = admit(invited, replies, failures, run_id=run_id)
     # A silo that cannot remember its snapshot could not measure drift next time.
     failures |= cohort.only(admission.admitted).call(accept_snapshot).failures
-    admission = admit(invited, replies, failures, run_id=run_id, min_silos=min_silos)
+    admission = admit(invited, replies, failures, run_id=run_id)
     for sentence in admission.quarantined.values():
         announce().note(sentence)
     return admission

@@ -62,7 +62,6 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_no_record(
     small_disk, silos, tmp_path, monkeypatch, capsys
 ):
     append_run(LineageStore(small_disk), "an-earlier-run")
-    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "CRITICAL")
     filler = FillTheDisk(small_disk)
     monkeypatch.setattr(terminal, "terminal_progress", lambda: nullcontext(filler))
     path = tmp_path / "run.yaml"

@@ -20,10 +20,8 @@ pytestmark = [
 
 
 @pytest.fixture
-def train(tmp_path, capsys, monkeypatch):
+def train(tmp_path, capsys):
     """`silorec train FILE` on a tree of settings: (exit status, stderr)."""
-    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    monkeypatch.setenv("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
 
     def run(tree):
         path = tmp_path / "run.yaml"

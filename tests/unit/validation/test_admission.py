@@ -38,7 +38,9 @@ def decide(values, *, failed=(), loading=(), min_silos=1, silos=None):
 
     everyone = silos or tuple(sorted({*values, *failed, *loading}))
     replies = SiloReplies(values, failures(failed))
-    return admit(everyone, replies, failures(loading), run_id="r", min_silos=min_silos)
+    admission = admit(everyone, replies, failures(loading), run_id="r")
+    admission.require_quorum(min_silos)
+    return admission
 
 
 def test_a_quarantined_silo_reads_table_column_expectation_count_and_range():

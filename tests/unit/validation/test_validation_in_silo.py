@@ -68,14 +68,15 @@ def cohort(tmp_path):
 
 
 def admit(cohort, contracts=CONTRACTS, *, min_silos=1, loading_failures=()):
-    return admit_silos.fn(
+    admission = admit_silos.fn(
         cohort,
         contracts,
         run_id="run-1",
-        min_silos=min_silos,
         loading_failures=dict(loading_failures),
         now_seconds=NOW,
     )
+    admission.require_quorum(min_silos)
+    return admission
 
 
 def broken(cohort, tables, contracts=CONTRACTS):
