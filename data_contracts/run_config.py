@@ -40,6 +40,13 @@ class ClusterConfig(Section):
         description="Address of a running Ray cluster (`auto`, `ray://host:10001`); "
         "left out: a local one, started and stopped with the run.",
     )
+    silos_at_once: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Silos that work at the same time; left out: one per CPU core of "
+        "a local cluster, all of them on a running one.",
+    )
 
 
 class FederatedTrainingConfig(Section):

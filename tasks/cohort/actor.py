@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -16,6 +17,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from data_contracts.errors import ConfigError, FailureReason
 from data_contracts.progress import announce
+from data_contracts.run_config import ClusterConfig
 from data_contracts.settings.cohort import ComputeConfig, SiloConfig
 from data_contracts.workspace import SiloFailure, SiloReplies, SiloStep
 from tasks.cohort.host import SiloHost
@@ -35,9 +37,12 @@ QUIET = {
 class RayCohort:
     """Implements `data_contracts.workspace.Cohort` over Ray actors."""
 
-    def __init__(self, run_id: str, hosts: Mapping[str, ActorHandle[SiloHost]]) -> None:
+    def __init__(
+        self, run_id: str, hosts: Mapping[str, ActorHandle[SiloHost]], at_once: int
+    ) -> None:
         self.run_id = run_id
         self._hosts = dict(hosts)
+        self._at_once = at_once
 
     @property
     def silos(self) -> tuple[str, ...]:
@@ -47,9 +52,8 @@ class RayCohort:
     def only(self, silos: Iterable[str]) -> RayCohort:
         """The same actors, narrowed to some members."""
         wanted = set(silos)
-        return RayCohort(
-            self.run_id, {s: h for s, h in self._hosts.items() if s in wanted}
-        )
+        hosts = {s: h for s, h in self._hosts.items() if s in wanted}
+        return RayCohort(self.run_id, hosts, self._at_once)
 
     def broadcast(self, value: T) -> T:
         """Put `value` into the object store once; the reference stands for it."""
@@ -64,37 +68,51 @@ class RayCohort:
     ) -> SiloReplies[T]:
         """Run `step` at every member at once; see `Cohort.call`."""
         called = [s for s in self._hosts if per_silo is None or s in per_silo]
-        refs: dict[Any, str] = {
-            self._hosts[silo].run.remote(
-                step, *args, *(() if per_silo is None else per_silo[silo])
-            ): silo
-            for silo in called
-        }
-        outcomes = self._gather(refs, step.__name__, deadline_seconds)
+
+        def start(silo: str) -> Any:
+            extra = () if per_silo is None else per_silo[silo]
+            return self._hosts[silo].run.remote(step, *args, *extra)
+
+        outcomes = self._gather(called, start, step.__name__, deadline_seconds)
         return SiloReplies(
             {s: outcomes[s] for s in called if not _failed(outcomes[s])},
             {s: outcomes[s] for s in called if _failed(outcomes[s])},
         )
 
     def _gather(
-        self, refs: Mapping[Any, str], step: str, deadline_seconds: float | None
+        self,
+        silos: list[str],
+        start: Callable[[str], Any],
+        step: str,
+        deadline_seconds: float | None,
     ) -> dict[str, Any]:
-        """Outcome of every silo: a value, or a `SiloFailure`."""
+        """Outcome of every silo, a value or a `SiloFailure`; `at_once` of them work."""
         outcomes: dict[str, Any] = {}
-        pending: list[Any] = list(refs)
-        give_up = time.monotonic() + (deadline_seconds or float("inf"))
-        while pending and (left := give_up - time.monotonic()) > 0:
-            ready, pending = ray.wait(
-                pending, num_returns=len(pending), timeout=min(POLL_SECONDS, left)
+        waiting, working = deque(silos), dict[Any, tuple[str, float]]()
+        while waiting or working:
+            while waiting and len(working) < self._at_once:
+                silo = waiting.popleft()
+                give_up = time.monotonic() + (deadline_seconds or float("inf"))
+                working[start(silo)] = silo, give_up
+            first = min(give_up for _, give_up in working.values())
+            ready, _ = ray.wait(
+                list(working),
+                # One place free is enough to start the next; else wait for all.
+                num_returns=1 if waiting else len(working),
+                timeout=max(0.0, min(POLL_SECONDS, first - time.monotonic())),
             )
-            outcomes |= {refs[ref]: _outcome(refs[ref], ref) for ref in ready}
-            if pending:
-                self._show_progress([refs[ref] for ref in pending])
-        for ref in pending:
-            sentence = f"{step} took longer than {deadline_seconds:g} s"
-            outcomes[refs[ref]] = SiloFailure(
-                refs[ref], FailureReason.TIMED_OUT, sentence
-            )
+            for ref in ready:
+                silo, _ = working.pop(ref)
+                outcomes[silo] = _outcome(silo, ref)
+            for ref, (silo, give_up) in list(working.items()):
+                if time.monotonic() > give_up:
+                    del working[ref]
+                    sentence = f"{step} took longer than {deadline_seconds:g} s"
+                    outcomes[silo] = SiloFailure(
+                        silo, FailureReason.TIMED_OUT, sentence
+                    )
+            if working and not ready:
+                self._show_progress([silo for silo, _ in working.values()])
         return outcomes
 
     def _show_progress(self, silos: list[str]) -> None:
@@ -127,7 +145,7 @@ def _outcome(silo: str, ref: Any) -> Any:
 
 @contextmanager
 def ray_cohort(
-    silos: Iterable[SiloConfig], *, run_id: str, folder: Path, address: str | None
+    silos: Iterable[SiloConfig], *, run_id: str, folder: Path, cluster: ClusterConfig
 ) -> Iterator[RayCohort]:
     """One actor per silo, up and warm for the length of the block.
 
@@ -135,22 +153,24 @@ def ray_cohort(
         silos: who to start; `compute` must be filled in.
         run_id: the run they serve.
         folder: parent of the silos' own folders, as their nodes see it.
-        address: a running Ray cluster; None starts a local one, unless this process
-            is already connected to one.
+        cluster: where; without an address a local one is started, unless this
+            process is already connected to one.
 
     Raises:
         ConfigError: a silo asks for resources that no node offers.
     """
     silos = tuple(silos)
     started = not ray.is_initialized()
-    if started:
-        _start(address, silos)
+    local = _start(cluster.ray_address, silos) if started else False
+    # Silos of one small machine take turns at its cores: all at once they would fight
+    # for its caches and hold their working memory all at the same time.
+    usual = (os.cpu_count() or 1) if local else max(1, len(silos))
     hosts: dict[str, ActorHandle[SiloHost]] = {}
     try:
         for silo in silos:
             hosts[silo.name] = _host(silo, run_id, folder)
         _await_all(hosts, {s.name: s.compute or ComputeConfig() for s in silos})
-        yield RayCohort(run_id, hosts)
+        yield RayCohort(run_id, hosts, cluster.silos_at_once or usual)
     finally:
         for host in hosts.values():
             ray.kill(host)
@@ -158,14 +178,15 @@ def ray_cohort(
             ray.shutdown()
 
 
-def _start(address: str | None, silos: tuple[SiloConfig, ...]) -> None:
+def _start(address: str | None, silos: tuple[SiloConfig, ...]) -> bool:
+    """Connect this process; whether that started a cluster of its own."""
     os.environ.update(QUIET)
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        return
-    # More logical than real CPUs on a small machine: four silos of a demo share two
-    # cores by time slicing instead of waiting for each other for ever.
+        return False
+    # More logical than real CPUs on a small machine, or four silos of a demo would
+    # wait on two cores for each other to end, for ever.
     wanted = sum((silo.compute or ComputeConfig()).num_cpus for silo in silos)
     ray.init(
         # Not None: that would join whatever cluster happens to run on this machine.
@@ -175,6 +196,7 @@ def _start(address: str | None, silos: tuple[SiloConfig, ...]) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+    return True
 
 
 def _host(silo: SiloConfig, run_id: str, folder: Path) -> ActorHandle[SiloHost]:

@@ -20,6 +20,4 @@ def open_cohort(
         ConfigError: a silo asks for hardware that no node offers.
     """
     folder = Path(config.output_folder).expanduser().resolve() / "silos"
-    return ray_cohort(
-        silos, run_id=run_id, folder=folder, address=config.cluster.ray_address
-    )
+    return ray_cohort(silos, run_id=run_id, folder=folder, cluster=config.cluster)

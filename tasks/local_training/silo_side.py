@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import time
 from dataclasses import dataclass
 
 import torch
-from models.fixed_point import FixedPoint, bits_for
 
 from data_contracts.code_identity import code_hash
 from data_contracts.errors import SiloError
@@ -20,6 +21,7 @@ from data_contracts.settings.training import (
     ScheduleConfig,
 )
 from data_contracts.workspace import Contribution, SiloWorkspace
+from models.fixed_point import FixedPoint, bits_for
 from models.full_ranking import rank_held_out
 from models.learning_rate import round_learning_rate
 from models.parameters import AloneModel, Vector, read_vector, write_vector
@@ -110,6 +112,7 @@ def train_round(
         on_progress=lambda fraction: _tell(workspace, fraction),
     )
     seconds = time.monotonic() - began
+    give_back_memory()
     weight = (
         1.0 / job.num_silos
         if job.weight_unit is None
@@ -154,13 +157,13 @@ class AloneJob:
 def train_alone(workspace: SiloWorkspace, initial_model: Vector, job: AloneJob) -> None:
     """Train on this silo's data alone and shelve the best model by validation NDCG.
 
-    The model stays here: unmasked, it would show the silo's data. The optimiser
-    starts afresh each round, like the federated run's; the rate is the one that suits
-    training alone.
+    The model stays here: unmasked, it would show the silo's data. Like the federated
+    run it starts its optimiser afresh each round and stops after `schedule.patience`
+    rounds without a better model; the rate is the one that suits training alone.
     """
     data, module = workspace.get(SequenceData), _warm_module(workspace, job.model)
     write_vector(module, initial_model)
-    best, best_model = -1.0, initial_model
+    best, best_round, best_model = -1.0, 0, initial_model
     for round_number in range(1, job.schedule.rounds + 1):
         _tell(workspace, (round_number - 1) / job.schedule.rounds)
         train(
@@ -181,8 +184,11 @@ def train_alone(workspace: SiloWorkspace, initial_model: Vector, job: AloneJob) 
             job.evaluation.k,
         )
         if (ndcg := ranking.sums.means()["ndcg"]) > best:
-            best, best_model = ndcg, read_vector(module)
+            best, best_round, best_model = ndcg, round_number, read_vector(module)
+        if round_number - best_round >= job.schedule.patience:
+            break
     workspace.put(AloneModel(best_model))
+    give_back_memory()
 
 
 def hand_over_pooled_model(workspace: SiloWorkspace) -> Vector:
@@ -203,6 +209,12 @@ def _warm_module(workspace: SiloWorkspace, config: ModelConfig) -> SequenceRecom
         module = module.to("cuda")
     workspace.put(_WarmModel(config, module))
     return module
+
+
+def give_back_memory() -> None:
+    """Return freed heap to the system: silos of one machine train one after another."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def _tell(workspace: SiloWorkspace, fraction: float) -> None:
