@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import time
 from dataclasses import dataclass
 
@@ -112,7 +110,6 @@ def train_round(
         on_progress=lambda fraction: _tell(workspace, fraction),
     )
     seconds = time.monotonic() - began
-    give_back_memory()
     weight = (
         1.0 / job.num_silos
         if job.weight_unit is None
@@ -188,7 +185,6 @@ def train_alone(workspace: SiloWorkspace, initial_model: Vector, job: AloneJob) 
         if round_number - best_round >= job.schedule.patience:
             break
     workspace.put(AloneModel(best_model))
-    give_back_memory()
 
 
 def hand_over_pooled_model(workspace: SiloWorkspace) -> Vector:
@@ -209,12 +205,6 @@ def _warm_module(workspace: SiloWorkspace, config: ModelConfig) -> SequenceRecom
         module = module.to("cuda")
     workspace.put(_WarmModel(config, module))
     return module
-
-
-def give_back_memory() -> None:
-    """Return freed heap to the system: silos of one machine train one after another."""
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
 
 
 def _tell(workspace: SiloWorkspace, fraction: float) -> None:
