@@ -125,8 +125,7 @@ def models_with(
         )
     ]
     tainted = tree.descendants(direct)
-    models = tree.settled.of(ModelVersionRecord)
-    return tuple(row for row in models if (row.run_id, row.round_number) in tainted)
+    return tuple(row for row in tree.models if tree.making(row) in tainted)
 
 
 def _check_recorded(

@@ -7,6 +7,9 @@ What went into a model is what the silos contributed to
     * the rounds after the parent's round (after the start, if the parent is of
       another run) up to its own, without rounds that were rejected in between;
     * whatever went into its parent.
+
+A round that was rejected leaves the model of an earlier round behind. Such a row is
+the model of the round that made it: nothing of the rejected round went in.
 """
 
 from __future__ import annotations
@@ -35,12 +38,19 @@ class FamilyTree:
     settled: SettledRecords
 
     @cached_property
+    def models(self) -> tuple[ModelVersionRecord, ...]:
+        """Every row of a model of a complete round."""
+        return self.settled.of(ModelVersionRecord)
+
+    def making(self, model: ModelVersionRecord) -> Making:
+        """Where the model of this row was made: where its bytes first appear."""
+        return model.run_id, self._first_rounds[model.run_id, model.sha256]
+
+    @cached_property
     def makings(self) -> dict[Making, ModelVersionRecord]:
-        """Where made -> the model; the published row stands for both."""
-        rows = sorted(
-            self.settled.of(ModelVersionRecord), key=lambda row: row.published
-        )
-        return {(row.run_id, row.round_number): row for row in rows}
+        """Where made -> the model; of several rows the published one stands."""
+        rows = sorted(self.models, key=lambda row: (row.published, -row.round_number))
+        return {self.making(row): row for row in rows}
 
     @cached_property
     def by_sha256(self) -> dict[str, tuple[Making, ...]]:
@@ -83,6 +93,11 @@ class FamilyTree:
             for parent in self.parents(child):
                 children[parent].append(child)
         return frozenset(_reachable(makings, children))
+
+    @cached_property
+    def _first_rounds(self) -> dict[tuple[str, str], int]:
+        latest_first = sorted(self.models, key=lambda row: -row.round_number)
+        return {(row.run_id, row.sha256): row.round_number for row in latest_first}
 
     def _is_rejected(self, run_id: str, row: RoundRecord) -> bool:
         return (run_id, row.round_number) in self._rejected

@@ -94,7 +94,7 @@ def metric_record(
         subject=Subject.FEDERATED,
         silo=silo,
         window="validation",
-        metric="ndcg@10",
+        metric="ndcg",
         value=0.125,
         users=100,
     )
@@ -108,7 +108,7 @@ def decision_record(
         round_number=round_number,
         verdict=verdict,
         silo="",
-        sentence="ndcg@10 did not fall.",
+        sentence="ndcg did not fall.",
     )
 
 

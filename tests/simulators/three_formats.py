@@ -66,7 +66,9 @@ def _as_csv(tables: Tables, folder: Path) -> dict[str, dict[str, object]]:
     """Times as ISO 8601 text, and the columns of orders under other names."""
     folder.mkdir(parents=True)
     orders = tables[TableName.INTERACTIONS]
-    times = pc.strftime(orders["timestamp"].cast(pa.timestamp("s")), "%Y-%m-%d %H:%M:%S")
+    times = pc.strftime(
+        orders["timestamp"].cast(pa.timestamp("s")), "%Y-%m-%d %H:%M:%S"
+    )
     orders = orders.set_column(
         orders.column_names.index("timestamp"), "timestamp", times
     ).rename_columns(ORDERS | {"rating": "rating"})

@@ -15,6 +15,7 @@ from tests.simulators.recorded_runs import (
     append_run,
     append_start,
     contract_record,
+    decision_record,
     metric_record,
     model_record,
     participant_record,
@@ -90,14 +91,9 @@ def test_a_warm_start_from_an_early_round_leaves_later_rounds_out(
     store: LineageStore,
 ) -> None:
     append_run(store, "march", rounds=3)
-    latest = append_run(store, "april", rounds=1, base=sha("march", 1))
-    rounds = {(run, number) for run, number, _, _ in contributions(latest_of(store))}
-    assert rounds == {("april", 1), ("march", 1)}
-    assert latest == sha("april", 1)
-
-
-def latest_of(store: LineageStore) -> ModelLineage:
-    return which_made(store, "april")
+    append_run(store, "april", rounds=1, base=sha("march", 1))
+    made = contributions(which_made(store, "april"))
+    assert {(run, number) for run, number, _, _ in made} == {("april", 1), ("march", 1)}
 
 
 def test_a_rejected_round_is_in_no_later_model(store: LineageStore) -> None:
@@ -112,6 +108,37 @@ def test_a_rejected_round_is_in_no_later_model(store: LineageStore) -> None:
     }
     # The refused candidate itself does contain it.
     assert places(models_with(store, "south")) == [("run1", 2, False)]
+
+
+def test_a_model_kept_through_a_rejected_round_is_the_one_it_was(
+    store: LineageStore,
+) -> None:
+    append_start(store, "run1")
+    append_round(store, "run1", 1, parent="", silos={"north": MARCH})
+    kept = replace(model_record("run1", 2, ""), sha256=sha("run1", 1))
+    records = [
+        participant_record("run1", 2, "south"),
+        decision_record("run1", 2, Verdict.REJECTED),
+        kept,
+        round_record("run1", 2, 1),
+    ]
+    store.append(records, run_id="run1", step="round-2")
+    append_round(store, "run1", 3, parent=sha("run1", 1), silos={"west": MARCH})
+    append_end(store, "run1", replace(kept, published=True))
+    published = which_made(store, "run1")
+    assert published.model.published
+    assert contributions(published) == {("run1", 1, "north", MARCH)}
+    assert contributions(which_made(store, sha("run1", 3))) == {
+        ("run1", 1, "north", MARCH),
+        ("run1", 3, "west", MARCH),
+    }
+    assert models_with(store, "south") == ()
+    assert places(models_with(store, "north")) == [
+        ("run1", 1, False),
+        ("run1", 2, False),
+        ("run1", 2, True),
+        ("run1", 3, False),
+    ]
 
 
 @pytest.mark.parametrize("parent", ["", "ba5e" * 16])

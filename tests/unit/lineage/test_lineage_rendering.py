@@ -39,7 +39,7 @@ def test_the_lineage_of_a_model_can_be_read(store: LineageStore) -> None:
     assert "1 of 1 passed" in text
     assert "south: missed the deadline" in text
     assert "1-3" in text
-    assert "ndcg@10 validation" in text
+    assert "ndcg validation" in text
     assert "0.1250" in text
 
 

@@ -16,19 +16,30 @@ from data_contracts.records import (
     ParticipantRecord,
     RoundRecord,
     RunRecord,
+    RunStatus,
 )
+from data_contracts.run_config import parse_config
 from tasks.lineage import store as store_module
+from tasks.lineage.queries import history
+from tasks.lineage.recorded_run import RecordedRun
 from tasks.lineage.schema import TABLES
 from tasks.lineage.store import COMPACT_ABOVE_FILES, LineageStore
-from tasks.lineage.task import record_end, record_round, record_start
+from tasks.lineage.task import (
+    publish_model,
+    record_admission,
+    record_end,
+    record_start,
+)
 from tests.simulators.recorded_runs import (
     append_round,
     append_run,
     append_start,
+    contract_record,
+    metric_record,
+    model_record,
     round_record,
     round_records,
     run_record,
-    sha,
 )
 
 
@@ -260,12 +271,26 @@ def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_the_tasks_record_a_run_from_start_to_end(tmp_path: Path) -> None:
-    folder, start = str(tmp_path), run_record("run1")
-    *others, finished = round_records("run1", 1, parent="")
+    config = parse_config({"data": {"dataset": "ml-100k"}}, origin="test")
+    run = RecordedRun(str(tmp_path), run_record("run1"), config)
+    best = model_record("run1", 1, "")
     for _ in range(2):  # Prefect may run a task twice.
-        record_start.fn(folder, start)
-        record_round.fn(folder, start, finished, others)
-        record_end.fn(folder, run_record("run1", 1))
-    store = LineageStore(tmp_path)
-    assert [row.sequence for row in store.read(RunRecord)] == [0, 1]
-    assert [row.sha256 for row in store.read(ModelVersionRecord)] == [sha("run1", 1)]
+        record_start.fn(run)
+        record_admission.fn(run, [contract_record("run1", "north")], {"south": "Why."})
+        publish_model.fn(run, best, [metric_record("run1", 1)])
+    found = history(LineageStore(tmp_path), "run1")
+    assert (found.run.sequence, found.run.status) == (1, RunStatus.COMPLETED)
+    assert [row.silo for row in found.contracts] == ["north"]
+    assert [row.silo for row in found.decisions] == ["south"]
+    assert [(row.sha256, row.published) for row in found.models] == [
+        (best.sha256, True)
+    ]
+
+
+def test_a_run_that_failed_is_recorded_as_such(tmp_path: Path) -> None:
+    config = parse_config({"data": {"dataset": "ml-100k"}}, origin="test")
+    run = RecordedRun(str(tmp_path), run_record("run1"), config)
+    record_start.fn(run)
+    record_end.fn(run, RunStatus.FAILED, "The quorum was lost.")
+    found = history(LineageStore(tmp_path), "run1").run
+    assert (found.status, found.message) == (RunStatus.FAILED, "The quorum was lost.")
