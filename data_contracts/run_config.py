@@ -143,7 +143,7 @@ def explain(error: ValidationError, origin: str) -> list[str]:
         what = mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] == "extra_forbidden":
             what = "unknown key; `silorec init` lists every key there is"
-        elif mistake["loc"]:
+        elif mistake["type"] != "value_error":  # our own sentences name the value
             what = f"{what[0].lower()}{what[1:]}, got {_shown(mistake['input'])}"
         sentences.append(f"{origin}: {where}: {what}.")
     return sentences

@@ -1,8 +1,8 @@
 """The story: one pipeline per file, read top to bottom.
 
 Importing this package, as every entry point does, turns the telemetry of all
-dependencies off unless the user has said otherwise, and gives the embedded Prefect
-server the time that a busy machine needs to start it.
+dependencies off unless the user has said otherwise, gives the embedded Prefect
+server the time that a busy machine needs to start it, and lets it write in batches.
 """
 
 import os
@@ -13,6 +13,10 @@ DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # A server that writes each of a round's 18 task events by itself spends more CPU
+    # time on it than the round; it writes what came in once a second instead.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "500",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "RAY_USAGE_STATS_ENABLED": "0",
 }

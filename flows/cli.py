@@ -126,11 +126,13 @@ def train_model(arguments: argparse.Namespace) -> None:
 
     with terminal_progress() as progress, listening(progress):
         progress.stage("Starting Prefect and Ray")
+        from flows.embedded_server import start_embedded_server
         from flows.federated_training import federated_training
         from tasks.lineage.queries import history
         from tasks.lineage.store import open_store
         from tasks.reporting.report import report_path
 
+        start_embedded_server()
         version = federated_training(config)
     told = history(open_store(config.output_folder), version.run_id)
     Console().print(final_table(told, str(report_path(told, config.output_folder))))

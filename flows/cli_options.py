@@ -59,13 +59,14 @@ def config_from(arguments: argparse.Namespace) -> FederatedTrainingConfig:
         ConfigError: one sentence per mistake.
     """
     tree: Tree = {}
+    flags = _given_flags(arguments)
     origin = "command line"
     if arguments.dataset:
         tree = merged(tree, PRESETS[arguments.dataset])
     if arguments.config:
-        origin = arguments.config
+        origin = f"{arguments.config} with flags" if flags else arguments.config
         tree = merged(tree, read_config_file(Path(arguments.config)))
-    return parse_config(merged(tree, _given_flags(arguments)), origin=origin)
+    return parse_config(merged(tree, flags), origin=origin)
 
 
 def _given_flags(arguments: argparse.Namespace) -> Tree:

@@ -1,20 +1,22 @@
 """Running with no Prefect server: nothing the embedded one was told may get lost.
 
-Without an API address, Prefect starts a server inside the process and hands it task
+Without an API address, Prefect starts a server beside the process and hands it task
 runs through a queue. A process that ends at once takes the queue with it: measured,
-half of a fast flow's task runs are missing afterwards. This hook waits until the
-server has written down what happened.
+half of a fast flow's task runs are missing afterwards. So a hook waits until the
+server has written down what happened, and Ctrl-C ends the run before the server.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.events.worker import EventsWorker
+from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 
 POLL_SECONDS = 0.5
@@ -23,6 +25,23 @@ POLL_SECONDS = 0.5
 QUIET_SECONDS = 2.5
 GIVE_UP_SECONDS = 60.0
 PAGE = 200
+
+
+def start_embedded_server() -> None:
+    """Start the embedded server, if there is to be one, out of reach of Ctrl-C.
+
+    A terminal interrupts every process in the foreground. A run whose server is gone
+    cannot tell how it ended: it would try for minutes.
+    """
+    settings = get_current_settings()
+    if settings.api.url is not None or not settings.server.ephemeral.enabled:
+        return
+    # A process starts with the blocked signals of the thread that starts it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        SubprocessASGIServer().start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def keep_every_task_run(flow: Any, flow_run: Any, state: Any) -> None:

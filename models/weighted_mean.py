@@ -60,4 +60,7 @@ def decode_contributions(
     sums = fixed_point.decode(total)
     weight = float(sums[-2])
     scale = 1.0 / weight if weight > 0 else 0.0
-    return WeightedMean(sums[:-2] * scale, weight, float(sums[-1]) * scale * LOSS_SCALE)
+    loss = float(sums[-1]) * scale * LOSS_SCALE
+    update = sums[:-EXTRA_COORDINATES]
+    update *= scale
+    return WeightedMean(update, weight, loss)

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
+import flows  # noqa: F401 - telemetry off, before Prefect and Ray are loaded
+
 # Read once, when Prefect is loaded, which test modules do while they are collected.
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+# As in a silo's actor: on a busy machine, threads that wait for each other over tiny
+# tensors take a hundred times as long as one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
 
 SERVER_SECONDS = 120
@@ -21,7 +26,6 @@ NODES = ("north", "south", "west")
 @pytest.fixture(scope="session")
 def ray_cluster():
     """Three Ray nodes beside the head, each with the resource `silo:<name>`."""
-    import flows  # noqa: F401 - telemetry off, before Ray is loaded
     from ray.cluster_utils import Cluster
 
     store = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
@@ -45,7 +49,6 @@ def ray_session(ray_cluster):
 @pytest.fixture(scope="session")
 def prefect_session():
     """A Prefect server with an empty database, without the 1 s heartbeat thread."""
-    import flows  # noqa: F401 - telemetry off, before Prefect is loaded
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 

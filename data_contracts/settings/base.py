@@ -13,5 +13,8 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=False
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=False,
+        allow_inf_nan=False,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,12 +17,15 @@ from models.sequences import right_padded
 
 def build_recommender(config: ModelConfig, num_items: int) -> SequenceRecommender:
     """A module with the configured sizes; its parameters are not initialised."""
-    with torch.device("cpu"):
-        return SequenceRecommender(
+    # Else torch draws random numbers that nobody would ever see.
+    with torch.device("meta"):
+        module = SequenceRecommender(
             num_items, config.dim, config.blocks, config.heads, config.dropout
         )
+    return module.to_empty(device="cpu")
 
 
+@cache
 def layout_for(config: ModelConfig, num_items: int) -> ParameterLayout:
     """Names and shapes of the model's tensors, without allocating them."""
     with torch.device("meta"):

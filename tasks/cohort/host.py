@@ -27,7 +27,7 @@ class SiloHost:
 
     def __init__(self, config: SiloConfig, run_id: str, folder: str) -> None:
         self._workspace = SiloWorkspace(config, run_id, Path(folder))
-        self._workspace.folder.mkdir(parents=True, exist_ok=True)
+        self._workspace.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._one_step = threading.Lock()
 
     def run(self, step: SiloStep[Any], *args: Any) -> Any:

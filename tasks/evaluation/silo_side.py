@@ -9,22 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from models.fixed_point import encode_counts
 from numpy.typing import NDArray
 
 from data_contracts.errors import SiloInputError
 from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.settings.training import EvaluationConfig, ModelConfig
 from data_contracts.workspace import Contribution, SiloWorkspace
+from models.fixed_point import encode_counts
 from models.full_ranking import Ranking, Scorer, rank_held_out
 from models.parameters import AloneModel, Vector, write_vector
 from models.ranking_metrics import MetricSums
-from models.recommenders.building import build_recommender, history_scorer
+from models.recommenders.building import history_scorer
 from models.recommenders.counting import (
     MarkovChain,
     popularity_counts,
     transition_counts,
 )
+from models.recommenders.warm import warm_recommender
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems, Vocabulary
 
@@ -154,6 +155,6 @@ def _contribution(ranking: Ranking, num_silos: int) -> Contribution:
 
 
 def _scorer(workspace: SiloWorkspace, model: Vector, question: Question) -> Scorer:
-    module = build_recommender(question.model, workspace.get(Vocabulary).size)
+    module = warm_recommender(workspace, question.model)
     write_vector(module, model)
     return history_scorer(module, question.model.context)

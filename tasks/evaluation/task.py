@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from data_contracts.secure_aggregation import SecureSum
-from models.fixed_point import decode_counts
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from data_contracts.progress import announce
 from data_contracts.records import Subject
+from data_contracts.secure_aggregation import SecureSum
 from data_contracts.workspace import Cohort, SiloStep
+from models.fixed_point import decode_counts
 from models.parameters import Vector
 from models.recommenders.counting import MarkovChain
 from tasks.evaluation.results import Evaluation, pooled_sums
@@ -111,7 +112,13 @@ def _evaluate(
     step: SiloStep[Answer | None],
     *model: Any,
 ) -> Evaluation:
-    answers = cohort.call(step, *model, question).values
+    replies = cohort.call(step, *model, question)
+    for failure in replies.failures.values():
+        announce().note(
+            f"silo {failure.silo} is missing from the {subject} metrics: "
+            f"{failure.reason}: {failure.sentence}"
+        )
+    answers = replies.values
     shown = {
         silo: (answer.sums, answer.recommended / max(answer.stocked, 1))
         for silo, answer in answers.items()

@@ -37,5 +37,7 @@ def moved(
 ) -> GlobalModel:
     """The candidate after one server step along the mean update, float64 [d]."""
     change, state = server_step(update, model.server_state, config)
-    vector = (model.vector + change).astype(np.float32)
+    # Added in double precision, rounded once, and no vector of doubles in between.
+    vector = np.empty_like(model.vector)
+    np.add(model.vector, change, out=vector, casting="same_kind")
     return GlobalModel(vector, state, vector_hash(vector))

@@ -46,8 +46,7 @@ def from_package_index(requirement: str, target: Path) -> None:
     command = [*pip, *download, "--dest", str(target.parent), requirement]
     by_hand = f"`{sys.executable} -m pip download --no-deps {requirement}` shows why"
     try:
-        # The arguments are our own constants; no shell reads them.
-        finished = subprocess.run(  # noqa: S603
+        finished = subprocess.run(  # noqa: S603 - our own constants, no shell
             command, capture_output=True, timeout=PACKAGE_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
@@ -72,9 +71,8 @@ def from_https(url: str, target: Path) -> None:
             "its address does not begin with https://", transient=False
         )
     try:
-        # The scheme was checked above.
         with (
-            urllib.request.urlopen(  # noqa: S310
+            urllib.request.urlopen(  # noqa: S310 - the scheme was checked above
                 url, timeout=CONNECT_SECONDS
             ) as reply,
             target.open("wb") as file,

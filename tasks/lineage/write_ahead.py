@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ class WriteAheadFolder:
 
 def _encode(commit: Commit) -> bytes:
     tables = {
-        table.name: [asdict(record) for record in records]
+        table.name: [vars(record) for record in records]
         for table, records in grouped(commit.records).items()
     }
     return json.dumps(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import torch
-
 from data_contracts.code_identity import code_hash
 from data_contracts.errors import SiloError
 from data_contracts.round_outcome import TrainingReceipt
@@ -23,10 +21,10 @@ from models.fixed_point import FixedPoint, bits_for
 from models.full_ranking import rank_held_out
 from models.learning_rate import round_learning_rate
 from models.parameters import AloneModel, Vector, read_vector, write_vector
-from models.recommenders.building import build_recommender, history_scorer
-from models.recommenders.sequence_recommender import SequenceRecommender
+from models.recommenders.building import history_scorer
+from models.recommenders.warm import warm_recommender
 from models.sequences import SequenceData, Window
-from models.vocabulary import StockedItems, Vocabulary
+from models.vocabulary import StockedItems
 from models.weighted_mean import encode_contribution
 from tasks.local_training.commitments import commit_to
 from tasks.local_training.trainer import train, training_seed
@@ -81,14 +79,6 @@ class RoundJob:
         )
 
 
-@dataclass
-class _WarmModel:
-    """The silo's module, kept over rounds so that only its numbers change."""
-
-    config: ModelConfig
-    module: SequenceRecommender
-
-
 def train_round(
     workspace: SiloWorkspace, global_model: Vector, job: RoundJob
 ) -> TrainingReceipt:
@@ -98,7 +88,7 @@ def train_round(
         NotFiniteError: loss or update is NaN or infinite; nothing is shelved.
     """
     began = time.monotonic()
-    data, module = workspace.get(SequenceData), _warm_module(workspace, job.model)
+    data, module = workspace.get(SequenceData), warm_recommender(workspace, job.model)
     write_vector(module, global_model)
     loss = train(
         module,
@@ -115,9 +105,9 @@ def train_round(
         if job.weight_unit is None
         else data.num_examples * job.weight_unit
     )
-    words, clipped = encode_contribution(
-        read_vector(module) - global_model, weight, loss, job.fixed_point
-    )
+    model_delta = read_vector(module)
+    model_delta -= global_model
+    words, clipped = encode_contribution(model_delta, weight, loss, job.fixed_point)
     workspace.put(Contribution(words))
     key = f"{workspace.run_id}/{job.round_number}"
     commitment = commit_to(words, workspace.folder, key)
@@ -158,7 +148,7 @@ def train_alone(workspace: SiloWorkspace, initial_model: Vector, job: AloneJob) 
     run it starts its optimiser afresh each round and stops after `schedule.patience`
     rounds without a better model; the rate is the one that suits training alone.
     """
-    data, module = workspace.get(SequenceData), _warm_module(workspace, job.model)
+    data, module = workspace.get(SequenceData), warm_recommender(workspace, job.model)
     write_vector(module, initial_model)
     best, best_round, best_model = -1.0, 0, initial_model
     for round_number in range(1, job.schedule.rounds + 1):
@@ -194,17 +184,6 @@ def hand_over_pooled_model(workspace: SiloWorkspace) -> Vector:
             f"silo {workspace.silo} does not hand out a model trained on its data alone"
         )
     return workspace.get(AloneModel).vector
-
-
-def _warm_module(workspace: SiloWorkspace, config: ModelConfig) -> SequenceRecommender:
-    if workspace.has(_WarmModel) and workspace.get(_WarmModel).config == config:
-        return workspace.get(_WarmModel).module
-    module = build_recommender(config, workspace.get(Vocabulary).size)
-    compute = workspace.config.compute
-    if compute and compute.num_gpus and torch.cuda.is_available():
-        module = module.to("cuda")
-    workspace.put(_WarmModel(config, module))
-    return module
 
 
 def _tell(workspace: SiloWorkspace, fraction: float) -> None:

@@ -7,13 +7,13 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from models.fixed_point import encode_counts
 
 from data_contracts.columns import Column, TableName
 from data_contracts.errors import SiloInputError
 from data_contracts.settings.data import PreprocessingConfig
 from data_contracts.tables import SiloTables
 from data_contracts.workspace import Contribution, SiloWorkspace
+from models.fixed_point import encode_counts
 from models.vocabulary import StockedItems, Vocabulary
 from tasks.preprocessing.cache import cache_key, read_sequences, write_sequences
 from tasks.preprocessing.sequences import TimeCuts, build_sequences

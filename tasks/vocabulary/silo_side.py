@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow.compute as pc
-from models.fixed_point import encode_counts
 
 from data_contracts.columns import Column, TableName
 from data_contracts.errors import SiloInputError
 from data_contracts.tables import SiloTables
 from data_contracts.workspace import Contribution, SiloWorkspace
+from models.fixed_point import encode_counts
 
 # Without an items table, the catalogue is what users touched; an item that fewer
 # people than this touched could point at one of them and stays unnamed.

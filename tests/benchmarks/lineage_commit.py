@@ -1,4 +1,4 @@
-"""What recording one round costs: `python tests/benchmarks/lineage_commit.py`.
+"""What recording one round costs: `python -m tests.benchmarks.lineage_commit`.
 
 Prints one JSON line per figure. The round has 16 silos, three metrics each, and rows
 for all seven tables; the store is warm and already holds 30 rounds.
@@ -6,7 +6,6 @@ for all seven tables; the store is warm and already holds 30 rounds.
 
 import json
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,13 +14,10 @@ from time import perf_counter
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tasks.lineage.model_files import save_model  # noqa: E402
-from tasks.lineage.queries import history  # noqa: E402
-from tasks.lineage.store import LineageStore  # noqa: E402
-from tests.simulators.recorded_runs import (  # noqa: E402
+from tasks.lineage.model_files import save_model
+from tasks.lineage.queries import history
+from tasks.lineage.store import LineageStore
+from tests.simulators.recorded_runs import (
     MARCH,
     append_start,
     contract_record,

@@ -51,7 +51,7 @@ def changed(table: pa.Table, column: str, row: int, value: object) -> pa.Table:
 
 
 def canary_tables(silo: str, seed: int) -> Tables:
-    """Tables that keep the contract, with a canary in every column that may not leave."""
+    """Tables that keep the contract; a canary in every column that may not leave."""
     tables = synthetic_tables(
         np.random.default_rng(seed),
         world(np.random.default_rng(0), 100),
@@ -136,10 +136,8 @@ def canary_run(tmp_path_factory):
         output = machine.folder / "output"
         config = machine.work / "run.yaml"
         config.write_text(yaml.safe_dump(small_tree(silos, output)), "utf-8")
-        done = machine.run(
-            [sys.executable, "-m", "tests.simulators.sabotaged_command"]
-            + ["train", "run.yaml", "--verbose"]
-        )
+        sabotaged = [sys.executable, "-m", "tests.simulators.sabotaged_command"]
+        done = machine.run([*sabotaged, "train", "run.yaml", "--verbose"])
         assert done.returncode == 0, done.stderr
         (machine.folder / "stdout.txt").write_text(done.stdout, "utf-8")
         (machine.folder / "stderr.txt").write_text(done.stderr, "utf-8")

@@ -22,13 +22,13 @@ def test_an_interrupted_run_is_recorded_as_failed_and_leaves_no_process(tmp_path
             three_formats(tmp_path), output, local_training={"epochs": 1000}
         )
         (machine.work / "run.yaml").write_text(yaml.safe_dump(tree), "utf-8")
-        process = machine.start("train", "run.yaml")
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("Round 1: training"):
-                break
-        interrupt(process)
-        _, rest = process.communicate(timeout=60)
+        with machine.start("train", "run.yaml") as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith("Round 1: training"):
+                    break
+            interrupt(process)
+            _, rest = process.communicate(timeout=120)
 
         assert process.returncode == 130
         assert rest.splitlines()[-1] == "silorec: interrupted"

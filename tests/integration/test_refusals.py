@@ -48,9 +48,7 @@ def test_an_unknown_silo_of_a_public_data_set_is_a_config_error(train, tmp_path)
     assert "silorec: cohort.silos: nowhere is no silo of ml-100k" in last_line(told)
 
 
-def test_a_lost_quorum_stops_the_run_and_names_the_missing_silo(
-    train, tmp_path, silos
-):
+def test_a_lost_quorum_stops_the_run_and_names_the_missing_silo(train, tmp_path, silos):
     gone = silos[0].interactions.model_copy(update={"path": str(tmp_path / "gone.csv")})
     members = (silos[0].model_copy(update={"interactions": gone}), *silos[1:])
     status, told = train(small_tree(members, tmp_path / "output"))

@@ -81,9 +81,10 @@ class Sandbox:
             check=False,
         )
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+    @contextmanager
+    def start(self, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
         """Start the command as the leader of a process group, as a terminal does."""
-        return subprocess.Popen(
+        with subprocess.Popen(
             [_installed("silorec"), *arguments],
             cwd=self.work,
             env=self.environment(),
@@ -91,7 +92,11 @@ class Sandbox:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def survivors(self) -> list[str]:
         """Command lines of descendants that outlive a command by `GONE_SECONDS`."""

@@ -36,9 +36,9 @@ def leaks(
 def files(folder: Path, own: Collection[Path] = ()) -> Iterator[Path]:
     """Regular files below `folder`, but not below `own`."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            if not any(path.is_relative_to(place) for place in own):
-                yield path
+        owned = any(path.is_relative_to(place) for place in own)
+        if path.is_file() and not path.is_symlink() and not owned:
+            yield path
 
 
 def _decoded(path: Path) -> Iterator[bytes]:

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from data_contracts.errors import NotFiniteError
+from data_contracts.settings.training import ScheduleConfig, ServerOptimizerConfig
+from models.fixed_point import FixedPoint, bits_for
+from models.learning_rate import round_learning_rate
+from models.server_optimizers import ServerState, server_step
+from models.weighted_mean import decode_contributions, encode_contribution
+
+
+def test_the_decoded_mean_is_the_weighted_mean_within_half_a_step():
+    generator = np.random.default_rng(0)
+    fixed_point = FixedPoint(4.0, bits_for(3))
+    deltas = generator.normal(size=(3, 1000)).astype(np.float32)
+    weights, losses = np.array([0.2, 0.5, 0.3]), np.array([6.0, 5.0, 7.0])
+    words = [
+        encode_contribution(delta, weight, loss, fixed_point)[0]
+        for delta, weight, loss in zip(deltas, weights, losses, strict=True)
+    ]
+    total = sum(word.view(np.int32).astype(np.int64) for word in words)
+    mean = decode_contributions(total, fixed_point)
+    assert mean.weight == pytest.approx(1.0, abs=1e-6)
+    assert mean.loss == pytest.approx(weights @ losses, abs=1e-4)
+    assert np.abs(mean.update - weights @ deltas).max() < 3e-7
+
+
+def test_a_missing_silo_leaves_the_mean_of_the_others():
+    fixed_point = FixedPoint(4.0, bits_for(3))
+    words, _ = encode_contribution(np.full(4, 2.0, np.float32), 0.25, 6.0, fixed_point)
+    mean = decode_contributions(words.view(np.int32).astype(np.int64), fixed_point)
+    assert mean.update == pytest.approx(np.full(4, 2.0), abs=1e-6)
+
+
+def test_nobody_contributing_moves_nothing():
+    mean = decode_contributions(np.zeros(6, np.int64), FixedPoint(4.0, 30))
+    assert (mean.weight, mean.norm) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_update_that_is_not_finite_is_never_encoded(bad):
+    delta = np.array([0.0, bad], dtype=np.float32)
+    with pytest.raises(NotFiniteError):
+        encode_contribution(delta, 0.5, 1.0, FixedPoint(4.0, 30))
+
+
+UPDATE = np.array([1.0, -2.0])
+AFTER_TWO_STEPS = {
+    "sgd": lambda c: 2 * c.learning_rate * UPDATE,
+    "momentum": lambda c: c.learning_rate * (UPDATE + (c.momentum + 1) * UPDATE),
+}
+
+
+@pytest.mark.parametrize("name", AFTER_TWO_STEPS)
+def test_two_server_steps_follow_the_formula(name):
+    config = ServerOptimizerConfig(name=name, learning_rate=0.5, momentum=0.8)
+    state, moved = ServerState.fresh(2, config), np.zeros(2)
+    for _ in range(2):
+        change, state = server_step(UPDATE, state, config)
+        moved += change
+    assert moved == pytest.approx(AFTER_TWO_STEPS[name](config))
+
+
+@pytest.mark.parametrize("name", ["adam", "yogi"])
+def test_the_first_adaptive_step_is_algorithm_2_of_reddi_et_al(name):
+    config = ServerOptimizerConfig(name=name, epsilon=1e-2)
+    start, square = config.epsilon**2, UPDATE**2
+    second = {
+        "adam": 0.99 * start + 0.01 * square,
+        "yogi": start - 0.01 * square * np.sign(start - square),
+    }[name]
+    change, state = server_step(UPDATE, ServerState.fresh(2, config), config)
+    assert state.second == pytest.approx(second)
+    assert change == pytest.approx(0.1 * UPDATE / (np.sqrt(second) + config.epsilon))
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "yogi"])
+def test_every_server_optimizer_finds_the_bottom_of_a_bowl(name):
+    rate = {"sgd": 0.3, "momentum": 0.05, "adam": 0.1, "yogi": 0.1}[name]
+    config = ServerOptimizerConfig(name=name, learning_rate=rate)
+    x, state = np.array([3.0, -2.0]), None
+    for _ in range(300):
+        state = state or ServerState.fresh(2, config)
+        change, state = server_step(-x, state, config)
+        x = x + change
+    assert np.abs(x).max() < 0.1
+
+
+def test_the_learning_rate_warms_up_falls_and_is_cut():
+    schedule = ScheduleConfig(rounds=10, warmup_rounds=2)
+    course = [round_learning_rate(1.0, schedule, r, 0) for r in range(1, 11)]
+    assert course[0] < course[1] < course[2]
+    assert course[2:] == sorted(course[2:], reverse=True)
+    assert min(course) > 0
+    assert round_learning_rate(1.0, schedule, 5, 2) == pytest.approx(course[4] / 4)

@@ -1,0 +1,116 @@
+"""The shared vocabulary: what a silo names, what is counted, what is admitted."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from data_contracts.columns import TableName
+from data_contracts.errors import QuorumLostError, SiloInputError
+from data_contracts.tables import SiloTables
+from data_contracts.workspace import Contribution
+from models.vocabulary import Vocabulary
+from tasks.vocabulary.silo_side import (
+    MIN_USERS_TO_NAME_AN_ITEM,
+    count_items,
+    name_catalogue,
+)
+from tasks.vocabulary.task import agree_on_vocabulary
+from tests.simulators.in_process_cohort import InProcessCohort
+from tests.simulators.open_sum import sum_in_the_open
+
+
+def tables(pairs, catalogue=None) -> SiloTables:
+    """Interactions (user, item); the items table where there is a catalogue."""
+    users, items = zip(*pairs, strict=True)
+    brought = {TableName.INTERACTIONS: pa.table({"user_id": users, "item_id": items})}
+    if catalogue is not None:
+        brought[TableName.ITEMS] = pa.table({"item_id": catalogue})
+    return SiloTables(brought, "hash")
+
+
+def users_of(item: str, users: int, times: int = 1):
+    return [(f"u{user}", item) for user in range(users)] * times
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    def with_tables(**silos: SiloTables) -> InProcessCohort:
+        cohort = InProcessCohort(silos, tmp_path)
+        for silo, brought in silos.items():
+            cohort.workspaces[silo].put(brought)
+        return cohort
+
+    return with_tables
+
+
+def test_a_silo_names_its_catalogue_sorted_and_once(cohort):
+    north = cohort(north=tables([("u", "z")], catalogue=["b", "a", "b"]))
+    assert name_catalogue(north.workspaces["north"]) == ("a", "b")
+
+
+def test_without_a_catalogue_an_item_that_few_people_touched_is_never_named(cohort):
+    """However often they touched it: many rows of four users still point at four."""
+    few, enough = MIN_USERS_TO_NAME_AN_ITEM - 1, MIN_USERS_TO_NAME_AN_ITEM
+    pairs = users_of("rare", few, times=9) + users_of("b", enough) + users_of("a", 9)
+    north = cohort(north=tables(pairs))
+    assert name_catalogue(north.workspaces["north"]) == ("a", "b")
+
+
+def test_a_silo_counts_the_catalogues_items_and_no_others(cohort):
+    north = cohort(north=tables(users_of("a", 3) + users_of("mine", 7)))
+    workspace = north.workspaces["north"]
+    assert count_items(workspace, ("a", "unheard-of"), 3) is None
+    assert workspace.get(Contribution).words.tolist() == [3, 0]
+
+
+def test_a_silo_without_any_item_of_the_catalogue_fails_without_naming_one(cohort):
+    north = cohort(north=tables(users_of("secret-item", 3)))
+    with pytest.raises(SiloInputError, match="check the item_id columns") as info:
+        count_items(north.workspaces["north"], ("a", "b"), 3)
+    assert "secret-item" not in info.value.message
+
+
+def test_items_are_admitted_by_their_count_over_all_silos(cohort):
+    catalogue = ["a", "b", "c"]
+    members = cohort(
+        north=tables(users_of("a", 2) + users_of("b", 2), catalogue),
+        south=tables(users_of("a", 3) + users_of("b", 2), catalogue),
+        west=tables(users_of("c", 9), ["c", "d"]),
+    )
+    agreed = agree_on_vocabulary.fn(
+        members, sum_in_the_open, min_interactions_per_item=5
+    )
+    assert agreed == Vocabulary(["a", "c"])
+    assert members.steps == ["name_catalogue", "count_items"]
+
+
+def test_a_silo_that_knows_no_item_of_the_others_is_left_out_of_the_count(cohort):
+    members = cohort(
+        north=tables(users_of("a", 5), ["a"]), south=tables(users_of("b", 5), ["a"])
+    )
+    agreed = agree_on_vocabulary.fn(
+        members, sum_in_the_open, min_interactions_per_item=5
+    )
+    assert agreed.items == ("a",)
+
+
+def test_a_vocabulary_of_nothing_stops_the_run_with_a_sentence(cohort):
+    members = cohort(north=tables(users_of("a", 2), ["a"]))
+    with pytest.raises(QuorumLostError, match="no item has 5 interactions"):
+        agree_on_vocabulary.fn(members, sum_in_the_open, min_interactions_per_item=5)
+
+
+def test_a_vocabulary_is_known_by_its_items_in_order():
+    vocabulary = Vocabulary(["ä", "b"])
+    assert vocabulary.index == {"ä": 0, "b": 1}
+    assert (vocabulary.size, len(vocabulary.sha256)) == (2, 64)
+    hashes = {Vocabulary(v).sha256 for v in (["ä", "b"], ["b", "ä"], ["äb"], ['ä","b'])}
+    assert len(hashes) == 4
+
+
+def test_counts_over_silos_may_reach_the_largest_sum(cohort):
+    words = np.array([2**31 // 3 - 1], dtype=np.uint32)
+    members = cohort(**{name: tables([("u", "a")], ["a"]) for name in "abc"})
+    for workspace in members.workspaces.values():
+        workspace.put(Contribution(words))
+    assert sum_in_the_open(members, "test").total.tolist() == [3 * (2**31 // 3 - 1)]
