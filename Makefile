@@ -35,10 +35,10 @@ check: install  ## style, types, import rules
 	$(BIN)/lint-imports
 
 test-fast: install  ## unit and property tests
-	$(PYTEST) -m 'not slow and not benchmark' --doctest-modules models data_contracts tasks tests
+	$(PYTEST) -m 'not slow and not benchmark' --doctest-modules --ignore tests/benchmarks models data_contracts tasks tests
 
 test-slow: install  ## Ray, Prefect and real data
-	$(PYTEST) -m 'slow' tests
+	$(PYTEST) -m slow --ignore tests/benchmarks tests
 
 format: install  ## rewrite the code in the house's format
 	$(BIN)/ruff format .

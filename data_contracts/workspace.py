@@ -62,14 +62,15 @@ class SiloWorkspace:
         check the guess.
         """
         path = self.folder / "silo.secret"
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_bytes()
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
+        if not path.exists():
+            # Whole or not at all: cut short by a full disk, it could be guessed.
+            draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(32))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
         return path.read_bytes()
 
     def put(self, value: object) -> None:

@@ -71,6 +71,7 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
             hosts.only(silo.name for silo in silos),
             config.contracts,
             run_id=run.run_id,
+            min_silos=config.cohort.min_silos,
             loading_failures=loaded.failures,
             now_seconds=int(now_utc().timestamp()),
         )

@@ -59,5 +59,8 @@ def rank_held_out(
             scores[row, history] = -np.inf  # seen items do not compete
         scores[np.arange(len(targets)), targets] = own
         sums = sums + metric_sums(scores, targets, k)
-        recommended[top_items(scores, k).ravel()] = True
+        first = top_items(scores, k)
+        # Where fewer than k items compete, the others are in nobody's first k.
+        competing = np.take_along_axis(scores, first, axis=1) > -np.inf
+        recommended[first[competing]] = True
     return Ranking(sums, recommended)

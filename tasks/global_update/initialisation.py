@@ -38,12 +38,10 @@ def warm_start(
     """
     layout = layout_for(config, vocabulary.size)
     fresh = dict(layout.split(initial_vector(config, vocabulary.size)))
-    misfits = sorted(
-        name
-        for name, shape in zip(layout.names, layout.shapes, strict=True)
-        if name not in tensors or tensors[name].shape[-1:] != shape[-1:]
-    )
-    if misfits:
+    wanted = dict(zip(layout.names, layout.shapes, strict=True))
+    wanted[ITEM_TABLE] = (len(known_items), config.dim)
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if misfits := sorted(name for name, _ in wanted.items() ^ found.items()):
         raise ConfigError(
             f"model.init_from: the checkpoint does not fit the model section at "
             f"{misfits[0]}; use the dim, blocks and heads it was trained with"

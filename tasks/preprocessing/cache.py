@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,10 @@ def read_sequences(path: Path) -> SequenceData | None:
 
 
 def write_sequences(path: Path, data: SequenceData) -> None:
-    """Write both tables; a half-written cache is never taken for a whole one."""
+    """Write both tables in place of what cannot be read there.
+
+    A half-written cache is never taken for a whole one.
+    """
     building = path.with_name(f"{path.name}.{os.getpid()}.part")
     building.mkdir(parents=True, exist_ok=True)
     users = pa.table(
@@ -52,5 +56,5 @@ def write_sequences(path: Path, data: SequenceData) -> None:
     )
     feather.write_feather(users, building / "users.arrow")
     feather.write_feather(pa.table({"item": data.items}), building / "items.arrow")
-    if not path.exists():
-        building.replace(path)
+    shutil.rmtree(path, ignore_errors=True)
+    building.replace(path)

@@ -46,6 +46,7 @@ def admit_silos(
     contracts: ContractConfig,
     *,
     run_id: str,
+    min_silos: int,
     loading_failures: Mapping[str, SiloFailure],
     now_seconds: int,
 ) -> Admission:
@@ -55,6 +56,7 @@ def admit_silos(
         cohort: all invited silos, with or without those that failed to load.
         contracts: bounds of the data contract.
         run_id: named in the records.
+        min_silos: below this quorum the run will not go on, so no snapshot is kept.
         loading_failures: silos whose tables could not be loaded; not validated.
         now_seconds: latest valid timestamp, in seconds since 1970-01-01 UTC.
     """
@@ -63,9 +65,10 @@ def admit_silos(
     replies = validate_on_silos.fn(loaded, contracts, now_seconds=now_seconds)
     failures = dict(loading_failures)
     admission = admit(invited, replies, failures, run_id=run_id)
-    # A silo that cannot remember its snapshot could not measure drift next time.
-    failures |= cohort.only(admission.admitted).call(accept_snapshot).failures
-    admission = admit(invited, replies, failures, run_id=run_id)
+    if len(admission.admitted) >= min_silos:
+        # A silo that cannot remember its snapshot could not measure drift next time.
+        failures |= cohort.only(admission.admitted).call(accept_snapshot).failures
+        admission = admit(invited, replies, failures, run_id=run_id)
     for sentence in admission.quarantined.values():
         announce().note(sentence)
     return admission

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -244,4 +246,7 @@ def test_tables_are_shelved_in_the_workspace_with_their_hash(tmp_path):
     reply = load_tables(workspace)
     shelved = workspace.get(SiloTables)
     assert tuple(shelved.tables) == (TableName.INTERACTIONS, TableName.USERS)
-    assert reply == shelved.snapshot_hash == snapshot_hash(shelved.tables)
+    assert shelved.snapshot_hash == snapshot_hash(shelved.tables)
+    key = (tmp_path / "silo.secret").read_bytes()
+    keyed = hmac.new(key, shelved.snapshot_hash.encode(), hashlib.sha256)
+    assert reply == keyed.hexdigest() == load_tables(workspace)

@@ -57,6 +57,7 @@ def public(tmp_path, *silos, split="age") -> FederatedTrainingConfig:
                 "cache_folder": str(tmp_path / "cache"),
             },
             "cohort": {"silos": silos, "compute": {"num_cpus": 0.5}},
+            "evaluation": {"pooled": True},
         }
     )
 

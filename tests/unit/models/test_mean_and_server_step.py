@@ -6,7 +6,11 @@ from data_contracts.settings.training import ScheduleConfig, ServerOptimizerConf
 from models.fixed_point import FixedPoint, bits_for
 from models.learning_rate import round_learning_rate
 from models.server_optimizers import ServerState, server_step
-from models.weighted_mean import decode_contributions, encode_contribution
+from models.weighted_mean import (
+    LOSS_SCALE,
+    decode_contributions,
+    encode_contribution,
+)
 
 
 def test_the_decoded_mean_is_the_weighted_mean_within_half_a_step():
@@ -42,6 +46,25 @@ def test_an_update_that_is_not_finite_is_never_encoded(bad):
     delta = np.array([0.0, bad], dtype=np.float32)
     with pytest.raises(NotFiniteError):
         encode_contribution(delta, 0.5, 1.0, FixedPoint(4.0, 30))
+
+
+def test_a_loss_that_is_no_number_is_never_encoded():
+    with pytest.raises(NotFiniteError):
+        encode_contribution(np.zeros(3, np.float32), 0.5, np.nan, FixedPoint(4.0, 30))
+
+
+def test_a_loss_beyond_the_scale_is_told_as_the_scale():
+    point = FixedPoint(4.0, 30)
+    words, clipped = encode_contribution(np.zeros(3, np.float32), 0.5, 1e9, point)
+    mean = decode_contributions(words.view(np.int32).astype(np.int64), point)
+    assert mean.loss == pytest.approx(LOSS_SCALE, rel=1e-6)
+    assert clipped == 0
+
+
+def test_a_silo_of_weight_zero_changes_nothing():
+    point = FixedPoint(4.0, 30)
+    words, _ = encode_contribution(np.full(3, 2.0, np.float32), 0.0, 6.0, point)
+    assert words.tolist() == [0] * 5
 
 
 UPDATE = np.array([1.0, -2.0])

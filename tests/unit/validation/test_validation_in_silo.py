@@ -72,6 +72,7 @@ def admit(cohort, contracts=CONTRACTS, *, min_silos=1, loading_failures=()):
         cohort,
         contracts,
         run_id="run-1",
+        min_silos=min_silos,
         loading_failures=dict(loading_failures),
         now_seconds=NOW,
     )

@@ -1,6 +1,5 @@
 """The shared vocabulary: what a silo names, what is counted, what is admitted."""
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -106,11 +105,3 @@ def test_a_vocabulary_is_known_by_its_items_in_order():
     assert (vocabulary.size, len(vocabulary.sha256)) == (2, 64)
     hashes = {Vocabulary(v).sha256 for v in (["ä", "b"], ["b", "ä"], ["äb"], ['ä","b'])}
     assert len(hashes) == 4
-
-
-def test_counts_over_silos_may_reach_the_largest_sum(cohort):
-    words = np.array([2**31 // 3 - 1], dtype=np.uint32)
-    members = cohort(**{name: tables([("u", "a")], ["a"]) for name in "abc"})
-    for workspace in members.workspaces.values():
-        workspace.put(Contribution(words))
-    assert sum_in_the_open(members, "test").total.tolist() == [3 * (2**31 // 3 - 1)]
