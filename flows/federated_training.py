@@ -64,7 +64,7 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
     silos = prepare_silos(config)
     with (
         recorded_run(config, silos, flow_run.id) as run,
-        open_cohort((*silos, *pooled_silos(config)), config, run.run_id) as hosts,
+        open_cohort((*pooled_silos(config), *silos), config, run.run_id) as hosts,
     ):
         loaded = load_silo_tables(hosts)
         admission = admit_silos(

@@ -73,7 +73,6 @@ def train_for_comparison(
     Returns:
         The pooled model, if `hosts` has the pooled silo; the others keep theirs.
     """
-    # The pooled silo has the most work: it starts first.
     members = hosts.only((POOLED_SILO_NAME, *silos))
     announce().stage("Training alone and pooled, for comparison")
     trained = members.call(train_alone, members.broadcast(initial_model), job).values
