@@ -4,7 +4,7 @@ from math import log, log2
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.full_ranking import rank_held_out
@@ -51,6 +51,7 @@ def oracle(history, target, scores, shelf, k):
     return hit, gain, 1 / rank, log(mass) - scores[target]
 
 
+@settings(deadline=None)
 @given(rankings(), st.sampled_from(Window), st.integers(1, ITEMS))
 def test_every_user_is_ranked_as_the_oracle_says(ranking, window, k):
     data, shelf, scores = ranking
@@ -71,6 +72,7 @@ def test_every_user_is_ranked_as_the_oracle_says(ranking, window, k):
     assert found.sums.values()[1:] == pytest.approx(sums, rel=1e-5, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(rankings(), st.integers(1, ITEMS))
 def test_only_items_that_may_compete_are_ever_recommended(ranking, k):
     data, shelf, scores = ranking
