@@ -58,7 +58,6 @@ class RoundOutcome:
     learning_rate: float
     train_loss: float
     update_norm: float
-    model_sha256: str
     seconds: Mapping[str, float]
     model_bytes: int
     metrics: tuple[MetricRecord, ...]
@@ -68,10 +67,10 @@ class RoundOutcome:
         """Silos that did not contribute, and why."""
         return {**self.trained.failures, **self.summed.dropped}
 
-    def records(self) -> tuple[Record, ...]:
-        """All rows of this round."""
+    def records(self, model_sha256: str) -> tuple[Record, ...]:
+        """All rows of this round, which left the model with this hash behind."""
         return (
-            self._round(),
+            self._round(model_sha256),
             *(self._participant(silo) for silo in self.cohort),
             *self.metrics,
             *self.decisions,
@@ -85,7 +84,7 @@ class RoundOutcome:
             ),
         )
 
-    def _round(self) -> RoundRecord:
+    def _round(self, model_sha256: str) -> RoundRecord:
         receipts = self.trained.values.values()
         return RoundRecord(
             run_id=self.run_id,
@@ -98,7 +97,7 @@ class RoundOutcome:
             train_loss=self.train_loss,
             clipped_coordinates=sum(r.clipped_coordinates for r in receipts),
             update_norm=self.update_norm,
-            model_sha256=self.model_sha256,
+            model_sha256=model_sha256,
             train_seconds=self.seconds["train"],
             aggregate_seconds=self.seconds["aggregate"],
             evaluate_seconds=self.seconds["evaluate"],

@@ -146,6 +146,7 @@ class Cohort(Protocol):
         *args: Any,
         per_silo: Mapping[str, tuple[Any, ...]] | None = None,
         deadline_seconds: float | None = None,
+        on_reply: Callable[[str, T], None] | None = None,
     ) -> SiloReplies[T]:
         """Run `step(workspace, *args, *per_silo[silo])` at every member at once.
 
@@ -155,6 +156,8 @@ class Cohort(Protocol):
             per_silo: further arguments of single silos; members that are missing
                 from the mapping are not called.
             deadline_seconds: silos that take longer are failed as `TIMED_OUT`.
+            on_reply: given (silo, value) in the order of arrival, while others still
+                work; must not raise.
         """
 
     def broadcast(self, value: T) -> T:

@@ -9,6 +9,7 @@ server has written down what happened, and Ctrl-C ends the run before the server
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import time
 from typing import Any
@@ -19,6 +20,12 @@ from prefect.events.worker import EventsWorker
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 
+# Automations need a server that stays, and the feed of events a page that shows it;
+# runs, task runs and artifacts are recorded without either.
+ONLY_RECORDING = {
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+}
 POLL_SECONDS = 0.5
 # The server writes task runs every second at the latest; a longer silence, with
 # every known task run ended, means that there is nothing left to write.
@@ -36,6 +43,8 @@ def start_embedded_server() -> None:
     settings = get_current_settings()
     if settings.api.url is not None or not settings.server.ephemeral.enabled:
         return
+    for name, value in ONLY_RECORDING.items():
+        os.environ.setdefault(name, value)
     # A process starts with the blocked signals of the thread that starts it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

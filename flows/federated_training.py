@@ -32,7 +32,6 @@ from tasks.lineage.task import (
     record_admission,
     record_departures,
     record_round,
-    save_global_model,
 )
 from tasks.local_training.silo_side import AloneJob, RoundJob
 from tasks.local_training.task import train_for_comparison, train_on_silos
@@ -138,13 +137,7 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
             standing = ruling.standing
             model = candidate if ruling.accepted else model
             clock.lap("evaluate")
-            version = save_global_model(
-                run, round_number, model.vector, vocabulary, parent
-            )
-            parent = version
-            if standing.best_round == round_number:
-                best, best_version = model, version
-            record_round(
+            parent = version = record_round(
                 run,
                 RoundOutcome(
                     run_id=run.run_id,
@@ -158,14 +151,17 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
                     learning_rate=job.learning_rate,
                     train_loss=mean.loss,
                     update_norm=mean.norm,
-                    model_sha256=version.sha256,
                     seconds=clock.seconds(),
                     model_bytes=candidate.vector.nbytes,
                     metrics=evaluation.records(run.run_id, round_number),
                     decisions=ruling.decisions,
                 ),
-                version,
+                model.vector,
+                vocabulary,
+                parent,
             )
+            if standing.best_round == round_number:
+                best, best_version = model, version
             update_progress(progress, round_number / config.schedule.rounds)
             announce().round(
                 round_number, config.schedule.rounds, evaluation.headline(mean.loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -32,6 +33,10 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "DO_NOT_TRACK": "1",
 }
+
+
+_Working = dict[Any, tuple[str, float]]
+"""Reference to the answer -> (silo, when to give it up)."""
 
 
 class RayCohort:
@@ -65,6 +70,7 @@ class RayCohort:
         *args: Any,
         per_silo: Mapping[str, tuple[Any, ...]] | None = None,
         deadline_seconds: float | None = None,
+        on_reply: Callable[[str, T], None] | None = None,
     ) -> SiloReplies[T]:
         """Run `step` at every member at once; see `Cohort.call`."""
         called = [s for s in self._hosts if per_silo is None or s in per_silo]
@@ -73,47 +79,37 @@ class RayCohort:
             extra = () if per_silo is None else per_silo[silo]
             return self._hosts[silo].run.remote(step, *args, *extra)
 
-        outcomes = self._gather(called, start, step.__name__, deadline_seconds)
+        outcomes: dict[str, Any] = {}
+        for silo, outcome in self._arriving(called, start, step, deadline_seconds):
+            outcomes[silo] = outcome
+            if on_reply is not None and not _failed(outcome):
+                on_reply(silo, outcome)
         return SiloReplies(
             {s: outcomes[s] for s in called if not _failed(outcomes[s])},
             {s: outcomes[s] for s in called if _failed(outcomes[s])},
         )
 
-    def _gather(
+    def _arriving(
         self,
         silos: list[str],
         start: Callable[[str], Any],
-        step: str,
+        step: SiloStep[Any],
         deadline_seconds: float | None,
-    ) -> dict[str, Any]:
-        """Outcome of every silo, a value or a `SiloFailure`; `at_once` of them work."""
-        outcomes: dict[str, Any] = {}
-        waiting, working = deque(silos), dict[Any, tuple[str, float]]()
-        while waiting or working:
+    ) -> Iterator[tuple[str, Any]]:
+        """(silo, value or `SiloFailure`) as they arrive; `at_once` silos work."""
+        waiting, working = deque(silos), _Working()
+        arrived: list[tuple[str, Any]] = []
+        while waiting or working or arrived:
             while waiting and len(working) < self._at_once:
                 silo = waiting.popleft()
                 give_up = time.monotonic() + (deadline_seconds or float("inf"))
                 working[start(silo)] = silo, give_up
-            first = min(give_up for _, give_up in working.values())
-            ready, _ = ray.wait(
-                list(working),
-                # One place free is enough to start the next; else wait for all.
-                num_returns=1 if waiting else len(working),
-                timeout=max(0.0, min(POLL_SECONDS, first - time.monotonic())),
-            )
-            for ref in ready:
-                silo, _ = working.pop(ref)
-                outcomes[silo] = _outcome(silo, ref)
-            for ref, (silo, give_up) in list(working.items()):
-                if time.monotonic() > give_up:
-                    del working[ref]
-                    sentence = f"{step} took longer than {deadline_seconds:g} s"
-                    outcomes[silo] = SiloFailure(
-                        silo, FailureReason.TIMED_OUT, sentence
-                    )
-            if working and not ready:
+            # Only now, so that nobody's turn waits for what is done with an answer.
+            yield from arrived
+            arrived = _answered(working)
+            if working and not arrived:
                 self._show_progress([silo for silo, _ in working.values()])
-        return outcomes
+            arrived += _too_late(working, step.__name__, deadline_seconds)
 
     def _show_progress(self, silos: list[str]) -> None:
         asked: dict[Any, str] = {
@@ -127,6 +123,30 @@ class RayCohort:
             if not _failed(outcome := _outcome(silo, ref)):
                 answered[silo] = outcome
         announce().silos(answered)
+
+
+def _answered(working: _Working) -> list[tuple[str, Any]]:
+    """Silos that answer within moments, with their outcomes; no longer working."""
+    if not working:
+        return []
+    first = min(give_up for _, give_up in working.values())
+    seconds = max(0.0, min(POLL_SECONDS, first - time.monotonic()))
+    ready, _ = ray.wait(list(working), num_returns=1, timeout=seconds)
+    silos = [(working.pop(ref)[0], ref) for ref in ready]
+    return [(silo, _outcome(silo, ref)) for silo, ref in silos]
+
+
+def _too_late(
+    working: _Working, step: str, deadline_seconds: float | None
+) -> list[tuple[str, SiloFailure]]:
+    """Silos whose time is over, with why they failed; no longer working."""
+    late = [ref for ref, (_, give_up) in working.items() if time.monotonic() > give_up]
+    sentence = f"{step} took longer than {deadline_seconds or 0:g} s"
+    failures = (
+        SiloFailure(working.pop(ref)[0], FailureReason.TIMED_OUT, sentence)
+        for ref in late
+    )
+    return [(failure.silo, failure) for failure in failures]
 
 
 def _failed(outcome: object) -> bool:
@@ -170,8 +190,11 @@ def ray_cohort(
         for silo in silos:
             hosts[silo.name] = _host(silo, run_id, folder)
         _await_all(hosts, {s.name: s.compute or ComputeConfig() for s in silos})
+        # What is loaded by now stays: rounds need not look for garbage in it again.
+        gc.freeze()
         yield RayCohort(run_id, hosts, cluster.silos_at_once or usual)
     finally:
+        gc.unfreeze()
         for host in hosts.values():
             ray.kill(host)
         if started:

@@ -5,6 +5,8 @@ Guarantees:
       process, changes nothing; the first records stand.
     * All tables of a step or none: a process killed in between leaves its commit in
       the write-ahead folder, and the next append to the run completes it first.
+    * A step is safe once it is in the write-ahead folder, so `begin` returns then and
+      the tables follow while the caller goes on; everything later waits for them.
     * Rows of the commit-point tables (`rounds`, then `runs`) appear after the rows
       they stand for.
 
@@ -15,8 +17,8 @@ a killed process) may lose what the operating system had not yet written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -48,6 +50,11 @@ TABLES_FOLDER = "lineage"
 COMPACT_ABOVE_FILES = 32
 """A commit costs about 1 ms more for every 5 files a table is made of."""
 
+_threads = ThreadPoolExecutor(len(TABLES), thread_name_prefix="lineage")
+"""Kept: to start threads for every step takes longer than what they do in it."""
+
+_writer = ThreadPoolExecutor(1, thread_name_prefix="lineage-writer")
+
 
 class LineageStore:
     """The Delta tables below `<folder>/lineage`.
@@ -60,6 +67,7 @@ class LineageStore:
         self._write_ahead = WriteAheadFolder(self._folder / "unfinished")
         self._open_tables: dict[str, DeltaTable] = {}
         self._lock = RLock()
+        self._writing: Future[None] | None = None
 
     def append(
         self,
@@ -80,15 +88,41 @@ class LineageStore:
         Raises:
             LineageError: storage failed; repeating the call is safe.
         """
+        with self._lock:
+            self.begin(records, run_id=run_id, step=step, code_hash=code_hash)
+            self.finish()
+
+    def begin(
+        self,
+        records: Sequence[Record],
+        *,
+        run_id: str,
+        step: str,
+        code_hash: str = "",
+    ) -> None:
+        """Like `append`, but the tables are written while the caller goes on.
+
+        What was begun before is finished first, so a failure to write the tables is
+        raised one call later at the latest, and nothing that was begun is lost.
+        """
         commit = Commit(run_id, step, code_hash, tuple(records))
         with self._lock, self._explained("write the lineage of a run"):
+            self.finish()
             for earlier in self._write_ahead.unfinished(run_id):
                 self._complete(earlier)
-            rows = self._missing_rows(commit)
-            if rows:
-                self._write_ahead.put(commit)
-                self._write(commit, rows)
-                self._write_ahead.drop(commit)
+            self._write_ahead.put(commit)
+            self._writing = _writer.submit(self._complete, commit)
+
+    def finish(self) -> None:
+        """Wait until everything that was begun is in the tables.
+
+        Raises:
+            LineageError: storage failed; the next append of the run tries again.
+        """
+        with self._lock:
+            writing, self._writing = self._writing, None
+            if writing is not None:
+                writing.result()
 
     def read(self, record: type[R], *, run_id: str | None = None) -> tuple[R, ...]:
         """All records of one type, or those of one run, sorted by their key.
@@ -97,10 +131,11 @@ class LineageStore:
             LineageError: the table cannot be read.
         """
         table = TABLE_OF[record]
-        if not self._exists(table):
-            return ()
         filters = None if run_id is None else [("run_id", "=", run_id)]
         with self._lock, self._explained(f"read lineage table {table.name}"):
+            self.finish()
+            if not self._exists(table):
+                return ()
             handle = self._open(table)
             handle.update_incremental()
             return from_rows(record, handle.to_pyarrow_table(filters=filters))
@@ -108,13 +143,15 @@ class LineageStore:
     def compact(self) -> None:
         """Merge the small files of every table; changes no row."""
         with self._lock, self._explained("compact the lineage tables"):
+            self.finish()
             for table in TABLES:
                 if self._exists(table):
                     self._compact(table)
 
     def _complete(self, commit: Commit) -> None:
-        self._write(commit, self._missing_rows(commit))
-        self._write_ahead.drop(commit)
+        with self._explained("write the lineage of a run"):
+            self._write(commit, self._missing_rows(commit))
+            self._write_ahead.drop(commit)
 
     def _missing_rows(self, commit: Commit) -> dict[LineageTable, pa.Table]:
         """The commit's rows by table, without tables that already have theirs."""
@@ -215,9 +252,9 @@ def _transaction(commit: Commit) -> Transaction:
 
 
 def _in_parallel(
-    work: Callable[[LineageTable], T], tables: Collection[LineageTable]
+    work: Callable[[LineageTable], T], tables: Iterable[LineageTable]
 ) -> list[T]:
-    if len(tables) < 2:
-        return [work(table) for table in tables]
-    with ThreadPoolExecutor(len(tables), thread_name_prefix="lineage") as pool:
-        return list(pool.map(work, tables))
+    """Do the work for every table; a failure is raised when all have ended."""
+    started = [_threads.submit(work, table) for table in tables]
+    wait(started)
+    return [future.result() for future in started]

@@ -92,24 +92,26 @@ def record_departures(run: RecordedRun, failures: Mapping[str, SiloFailure]) -> 
 
 
 @task(
-    name="Save global model",
-    task_run_name="round-{round_number}-save",
+    name="Record round",
+    task_run_name="round-{outcome.round_number}-record",
     cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=1,
 )
-def save_global_model(
+def record_round(
     run: RecordedRun,
-    round_number: int,
+    outcome: RoundOutcome,
     model: Vector,
     vocabulary: Vocabulary,
     previous: ModelVersionRecord | str,
 ) -> ModelVersionRecord:
-    """Write the model file of a round; the record names it by its hash.
+    """Save the model that a round leaves behind, and record the round; all or nothing.
+
+    Safe on disk when this returns; the tables are written while the next round trains.
 
     Args:
         run: the run.
-        round_number: the round.
+        outcome: what happened in the round.
         model: float32 [d], finite.
         vocabulary: its items.
         previous: the version before, or the hash of a base model, or nothing.
@@ -124,25 +126,14 @@ def save_global_model(
         {"model": architecture.model_dump_json(exclude={"init_from"})},
         vocabulary.items,
     )
-    return run.model_version(round_number, file, previous)
-
-
-@task(
-    name="Record round",
-    task_run_name="round-{outcome.round_number}-record",
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=1,
-)
-def record_round(
-    run: RecordedRun, outcome: RoundOutcome, version: ModelVersionRecord
-) -> None:
-    """Record a finished round, all tables or none.
-
-    Raises:
-        LineageError: the store cannot be written.
-    """
-    _append(run, f"round-{outcome.round_number}", [version, *outcome.records()])
+    version = run.model_version(outcome.round_number, file, previous)
+    open_store(run.store_folder).begin(
+        [version, *outcome.records(version.sha256)],
+        run_id=run.run_id,
+        step=f"round-{outcome.round_number}",
+        code_hash=run.row.code_hash,
+    )
+    return version
 
 
 @task(

@@ -19,7 +19,8 @@ def commit_to(words: NDArray[np.uint32], folder: Path, round_key: str) -> str:
     compare. The silo opens the commitment by showing salt and words.
     """
     salt = secrets.token_bytes(32)
-    commitment = hashlib.sha256(b"silorec/update-commitment/1" + salt + words.tobytes())
+    commitment = hashlib.sha256(b"silorec/update-commitment/1" + salt)
+    commitment.update(np.ascontiguousarray(words, "<u4").data)
     line = {
         "round": round_key,
         "salt": salt.hex(),

@@ -77,17 +77,21 @@ class Books:
         """
         self.bytes_down += sum(map(payload_bytes, messages.values()))
         replies = self.cohort.only(messages).call(
-            step, per_silo=messages, deadline_seconds=self.deadline_seconds
+            step,
+            per_silo=messages,
+            deadline_seconds=self.deadline_seconds,
+            on_reply=self._take,
         )
         for failure in replies.failures.values():
             self.receiver.lose(failure)
-        for silo, message in replies.values.items():
-            sent = self.bytes_up.get(silo, 0) + payload_bytes(message)
-            self.bytes_up[silo] = sent
-            try:
-                self.receiver.receive(silo, message)
-            except ProtocolError as error:
-                self.receiver.lose(SiloFailure(silo, error.reason, error.message))
+
+    def _take(self, silo: str, message: Any) -> None:
+        sent = self.bytes_up.get(silo, 0) + payload_bytes(message)
+        self.bytes_up[silo] = sent
+        try:
+            self.receiver.receive(silo, message)
+        except ProtocolError as error:
+            self.receiver.lose(SiloFailure(silo, error.reason, error.message))
 
     def close(
         self, total: NDArray[np.int64], mode: Literal["masked", "plain"]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from data_contracts.presets import merged
 from data_contracts.settings.cohort import SiloConfig, TableSource
 from data_contracts.workspace import Contribution, SiloStep, SiloWorkspace
+from flows.embedded_server import start_embedded_server
 from tests.benchmarks.rivals import work
 from tests.simulators.sabotage import meddling
 from tests.simulators.small_federation import (
@@ -64,6 +65,7 @@ def run_silorec(folder: Path, log: Path, rounds: int) -> FinishedRun:
     )
     silos = [_silo(folder, f"silo-{number}", number) for number in range(work.SILOS)]
     config = small_config(silos, folder / "output", **settings)
+    start_embedded_server()
     with meddling(MovingModel(str(log))):
         return train(config)
 

@@ -63,6 +63,7 @@ class InProcessCohort:
         *args: Any,
         per_silo: Mapping[str, tuple[Any, ...]] | None = None,
         deadline_seconds: float | None = None,
+        on_reply: Callable[[str, T], None] | None = None,
     ) -> SiloReplies[T]:
         called = [s for s in self.silos if per_silo is None or s in per_silo]
         self.steps.append(step.__name__)
@@ -76,6 +77,8 @@ class InProcessCohort:
                 sent = pickle.loads(pickle.dumps((*args, *extra)))
                 reply = step(self.workspaces[silo], *sent)
                 values[silo] = pickle.loads(pickle.dumps(reply))
+                if on_reply is not None:
+                    on_reply(silo, values[silo])
             except SiloError as error:
                 failures[silo] = SiloFailure(silo, error.reason, error.message)
             except Exception as error:

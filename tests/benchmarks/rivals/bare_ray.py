@@ -13,7 +13,7 @@ class Silo:
 
     def __init__(self, silo: int) -> None:
         self.silo = silo
-        self.module = work.recommender()
+        self.module = work.Recommender()
 
     def fit(self, state: work.State, number: int) -> work.State:
         """One round."""
@@ -31,7 +31,7 @@ def main() -> None:
     )
     remote = ray.remote(num_cpus=work.CORES / work.SILOS)(Silo)
     silos = [remote.remote(silo) for silo in range(work.SILOS)]
-    state = work.state_of(work.recommender())
+    state = work.state_of(work.Recommender())
     for number in range(work.rounds()):
         sent = ray.put(state)
         received = ray.get([silo.fit.remote(sent, number) for silo in silos])

@@ -24,7 +24,7 @@ server = ServerApp()
 @client.train()
 def train(message, context):
     """One round at one silo."""
-    module = work.recommender()
+    module = work.Recommender()
     work.do_round(
         module,
         context.node_config["partition-id"],
@@ -52,7 +52,7 @@ def serve(grid, context):
     )
     strategy.start(
         grid=grid,
-        initial_arrays=ArrayRecord(work.recommender().state_dict()),
+        initial_arrays=ArrayRecord(work.Recommender().state_dict()),
         num_rounds=work.rounds(),
     )
 

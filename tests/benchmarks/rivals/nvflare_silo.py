@@ -7,7 +7,7 @@ from tests.benchmarks.rivals import work
 
 def main() -> None:
     """Answer every round until the run is over."""
-    module = work.recommender()
+    module = work.Recommender()
     flare.init()
     silo = int(flare.get_site_name().split("-")[-1])
     while flare.is_running():

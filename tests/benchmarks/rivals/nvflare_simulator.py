@@ -17,7 +17,7 @@ def main() -> None:
         name="overhead",
         min_clients=work.SILOS,
         num_rounds=work.rounds(),
-        model=work.recommender(),
+        model=work.Recommender(),
         train_script=str(Path(__file__).with_name("nvflare_silo.py")),
         server_expected_format=ExchangeFormat.NUMPY,
         launch_external_process=False,

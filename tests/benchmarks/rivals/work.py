@@ -34,11 +34,12 @@ def rounds() -> int:
     return int(os.environ[ROUNDS])
 
 
-def recommender() -> SequenceRecommender:
-    """The same numbers everywhere."""
-    module = SequenceRecommender(ITEMS, DIM, BLOCKS, HEADS, dropout=0.0)
-    module.initialise(torch.Generator().manual_seed(0))
-    return module
+class Recommender(SequenceRecommender):
+    """The same numbers everywhere; no arguments, so NVFLARE can rebuild it by name."""
+
+    def __init__(self) -> None:
+        super().__init__(ITEMS, DIM, BLOCKS, HEADS, dropout=0.0)
+        self.initialise(torch.Generator().manual_seed(0))
 
 
 def state_of(module: SequenceRecommender) -> State:

@@ -58,7 +58,6 @@ def outcome() -> RoundOutcome:
         learning_rate=0.01,
         train_loss=6.5,
         update_norm=1.25,
-        model_sha256="model",
         seconds={"train": 1.0, "aggregate": 2.0, "evaluate": 3.0, "round": 7.0},
         model_bytes=50,
         metrics=(
@@ -77,7 +76,7 @@ def outcome() -> RoundOutcome:
 
 
 def rows(outcome: RoundOutcome, kind: type) -> list:
-    return [row for row in outcome.records() if isinstance(row, kind)]
+    return [row for row in outcome.records("model") if isinstance(row, kind)]
 
 
 def test_the_round_row_adds_up(outcome):
@@ -121,7 +120,7 @@ def test_setbacks_become_decisions_beside_those_of_the_round(outcome):
 def test_no_two_rows_of_a_round_share_a_key(outcome):
     keys = Counter(
         (type(row), *(getattr(row, name) for name in KEYS[type(row)]))
-        for row in outcome.records()
+        for row in outcome.records("model")
     )
     assert max(keys.values()) == 1
 

@@ -154,6 +154,33 @@ def test_a_half_written_step_is_completed_with_its_own_rows(
     assert list((tmp_path / "lineage" / "unfinished").iterdir()) == []
 
 
+def test_a_begun_step_is_in_the_tables_for_whoever_reads_next(
+    store: LineageStore,
+) -> None:
+    for number in (1, 2, 3):
+        records = round_records("run1", number, parent="")
+        store.begin(records, run_id="run1", step=f"round-{number}")
+    assert len(store.read(RoundRecord)) == 3
+    assert max(keys(store, MetricRecord).values()) == 1
+
+
+def test_a_begun_step_is_safe_although_its_tables_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    store = LineageStore(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "write_deltalake", full)
+        store.begin([round_record("run1", 1)], run_id="run1", step="round-1")
+        with pytest.raises(LineageError, match="full"):
+            store.begin([round_record("run1", 2)], run_id="run1", step="round-2")
+    another_process = LineageStore(tmp_path)
+    append_round(another_process, "run1", 3)
+    assert set(keys(another_process, RoundRecord)) == {("run1", 1), ("run1", 3)}
+
+
 def test_the_round_is_the_last_table_of_its_step(
     store: LineageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
