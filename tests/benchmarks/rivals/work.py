@@ -51,7 +51,7 @@ def do_round(
     module: SequenceRecommender, silo: int, number: int, state: State
 ) -> State:
     """What a silo does in a round: take the model over, train nothing, give it back."""
-    module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in state.items()})
+    module.load_state_dict({k: torch.as_tensor(v).clone() for k, v in state.items()})
     note_start(os.environ[LOG], silo, number)
     return state_of(module)
 
