@@ -107,9 +107,11 @@ class Contribution:
 
     Attributes:
         words: uint32 [d]; two's complement of the quantised signed integers.
+        model_hash: of the global model it was computed from; empty if from none.
     """
 
     words: NDArray[np.uint32]
+    model_hash: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,13 @@ from data_contracts.workspace import Contribution, SiloWorkspace
 from models.fixed_point import FixedPoint, bits_for
 from models.full_ranking import rank_held_out
 from models.learning_rate import round_learning_rate
-from models.parameters import AloneModel, Vector, read_vector, write_vector
+from models.parameters import (
+    AloneModel,
+    Vector,
+    read_vector,
+    vector_hash,
+    write_vector,
+)
 from models.recommenders.building import history_scorer
 from models.recommenders.warm import warm_recommender
 from models.sequences import SequenceData, Window
@@ -108,7 +114,7 @@ def train_round(
     model_delta = read_vector(module)
     model_delta -= global_model
     words, clipped = encode_contribution(model_delta, weight, loss, job.fixed_point)
-    workspace.put(Contribution(words))
+    workspace.put(Contribution(words, vector_hash(global_model)))
     key = f"{workspace.run_id}/{job.round_number}"
     commitment = commit_to(words, workspace.folder, key)
     return TrainingReceipt(commitment, clipped, seconds, code_hash())

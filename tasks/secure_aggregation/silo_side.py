@@ -31,17 +31,23 @@ def advertise_keys(
 
     Raises:
         SiloError: there is no contribution.
-        ProtocolError: terms of another run, or that this silo does not accept.
+        ProtocolError: terms of another run or another global model, or that this silo
+            does not accept.
     """
     if terms.run_id != workspace.run_id:
         raise ProtocolError(
             f"silo {workspace.silo} serves run {workspace.run_id} and was offered "
             f"terms of run {terms.run_id}"
         )
-    length = workspace.get(Contribution).words.size
+    contribution = workspace.get(Contribution)
+    if terms.model_hash != contribution.model_hash:
+        raise ProtocolError(
+            f"silo {workspace.silo} was offered terms for another global model than "
+            "the one it received; nothing was sent"
+        )
     client = Client(workspace.silo, secrets.token_bytes)
     workspace.put(client)
-    return client.advertise_keys(terms, length)
+    return client.advertise_keys(terms, contribution.words.size)
 
 
 def share_keys(workspace: SiloWorkspace, roster: Roster) -> SealedShares:

@@ -44,9 +44,7 @@ class MovingModel:
             return step(workspace, *args)
         work.note_start(self.log, workspace.silo, args[1].round_number)
         receipt = step(workspace, *args)
-        words = workspace.take(Contribution).words
-        words[: work.ITEMS] += np.uint32(NUDGE)
-        workspace.put(Contribution(words))
+        workspace.get(Contribution).words[: work.ITEMS] += np.uint32(NUDGE)
         return receipt
 
 

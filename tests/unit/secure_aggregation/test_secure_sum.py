@@ -251,7 +251,10 @@ def test_phase_seconds_are_told_by_the_clock(federation):
     _, cohort = federation(3)
     ticks = iter(range(100))
     result = run_protocol(
-        cohort, terms_for(3), clock=lambda: float(next(ticks)), deadline_seconds=5.0
+        cohort,
+        terms_for(3, model_hash=""),
+        clock=lambda: float(next(ticks)),
+        deadline_seconds=5.0,
     )
     assert set(result.phase_seconds.values()) == {1.0}
 
@@ -288,11 +291,25 @@ def test_terms_of_another_run_are_refused(federation):
         )
 
 
+def test_a_silo_hashes_the_model_itself_and_takes_nobodys_word(federation):
+    inputs, cohort = federation(5)
+    for silo, words in inputs.items():
+        told = "another" if silo == "silo-4" else "the model"
+        cohort.workspaces[silo].put(Contribution(words.copy(), model_hash=told))
+    result = aggregate(cohort, model_hash="the model")
+    assert list(result.dropped) == ["silo-4"]
+    assert "another global model" in result.dropped["silo-4"].sentence
+    del inputs["silo-4"]
+    assert result.total.tolist() == integer_sum(inputs)
+
+
 def test_silos_that_were_told_of_different_models_complete_no_sum(
     federation, monkeypatch
 ):
     """A coordinator that hands silo-2 another model and lies about the context."""
-    _, cohort = federation(3)
+    inputs, cohort = federation(3)
+    crafted = Contribution(inputs["silo-2"].copy(), model_hash="another")
+    cohort.workspaces["silo-2"].put(crafted)
     original = silo_side.advertise_keys
     contexts = {}
 
