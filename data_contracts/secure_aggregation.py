@@ -2,14 +2,14 @@
 
 What silos and coordinator say to each other, in the order of `Phase`; the protocol
 itself is `tasks/secure_aggregation/PROTOCOL.md`. Every receiver calls `check` before
-anything else, because unpickling builds objects without asking them. Left out:
-signatures and a byte format, which belong to the exchange between organisations.
+anything else, because unpickling builds objects without asking them. Left out: a byte
+format, which belongs to the exchange between organisations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -24,6 +24,7 @@ MAX_SILOS = 1000
 MAX_LENGTH = 2**32  # words; 16 GiB
 KEY_BYTES = 32
 HASH_BYTES = 32
+SIGNATURE_BYTES = 64
 NONCE_BYTES = 12
 SHARE_BYTES = 33  # one element of GF(2^256 + 297)
 BOX_BYTES = 2 * SHARE_BYTES + 16  # two shares and the AES-GCM tag
@@ -44,6 +45,7 @@ class Phase(StrEnum):
     ADVERTISE_KEYS = "advertise keys"
     SHARE_KEYS = "share keys"
     MASKED_INPUT = "masked input"
+    CONFIRM = "confirm survivors"
     UNMASKING = "unmasking"
     PLAIN_INPUT = "plain input"
 
@@ -125,18 +127,24 @@ class KeyAdvertisement:
         length: words [d] of its input.
         channel_key: X25519 public key that seals shares.
         mask_key: X25519 public key that pairwise masks come from.
+        identity: Ed25519 public key of the silo, the same in every run.
+        signature: of the identity, over both keys and the context.
     """
 
     silo: str
     length: int
     channel_key: bytes
     mask_key: bytes
+    identity: bytes
+    signature: bytes
 
     def check(self) -> None:
         """Refuse keys or lengths of impossible size."""
         _require(0 <= self.length <= MAX_LENGTH, f"length must be 0 to {MAX_LENGTH}")
         _require_size("channel_key", self.channel_key, KEY_BYTES)
         _require_size("mask_key", self.mask_key, KEY_BYTES)
+        _require_size("identity", self.identity, KEY_BYTES)
+        _require_size("signature", self.signature, SIGNATURE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -287,6 +295,40 @@ class SurvivorList:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """Phase `CONFIRM`, silo to coordinator: its signature on U3."""
+
+    silo: str
+    context: bytes
+    signature: bytes
+
+    def check(self) -> None:
+        """Refuse fields of wrong size."""
+        _require_size("context", self.context, HASH_BYTES)
+        _require_size("signature", self.signature, SIGNATURE_BYTES)
+
+
+@dataclass(frozen=True)
+class ConfirmedList:
+    """Coordinator to silos: (silo, its signature on U3), in order of seats."""
+
+    context: bytes
+    signatures: tuple[tuple[str, bytes], ...]
+
+    @property
+    def silos(self) -> tuple[str, ...]:
+        """Who confirmed."""
+        return tuple(silo for silo, _ in self.signatures)
+
+    def check(self) -> None:
+        """Refuse fields of wrong size, or a silo that appears twice."""
+        _require_size("context", self.context, HASH_BYTES)
+        _require(len(set(self.silos)) == len(self.silos), "a silo confirmed twice")
+        for _, signature in self.signatures:
+            _require_size("signature", signature, SIGNATURE_BYTES)
+
+
+@dataclass(frozen=True)
 class RevealedShares:
     """Phase `UNMASKING`, silo to coordinator.
 
@@ -310,8 +352,8 @@ class RevealedShares:
 
 
 SiloMessage = (
-    KeyAdvertisement | SealedShares | MaskedInput | RevealedShares | PlainInput
-)
+    KeyAdvertisement | SealedShares | MaskedInput | Confirmation | RevealedShares
+) | PlainInput
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -339,21 +381,6 @@ class SecureSum:
     bytes_down: int
     commitments: Mapping[str, str]
     phase_seconds: Mapping[str, float]
-
-
-def payload_bytes(value: object) -> int:
-    """Bytes a message carries, without the framing of whatever transports it."""
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    if isinstance(value, bytes):
-        return len(value)
-    if isinstance(value, str):
-        return len(value.encode())
-    if isinstance(value, tuple):
-        return sum(map(payload_bytes, value))
-    if is_dataclass(value):
-        return sum(payload_bytes(getattr(value, f.name)) for f in fields(value))
-    return 8
 
 
 def _require(condition: bool, complaint: str) -> None:

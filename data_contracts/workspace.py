@@ -55,13 +55,14 @@ class SiloWorkspace:
         """The silo's name."""
         return self.config.name
 
-    def secret(self) -> bytes:
+    def secret(self, name: str = "silo") -> bytes:
         """32 random bytes that this silo alone knows, the same in every run.
 
-        Keys what the silo says about its data: whoever guesses the data cannot
-        check the guess.
+        Args:
+            name: `silo` keys what the silo says about its data, so that whoever
+                guesses the data cannot check the guess; `identity` signs.
         """
-        path = self.folder / "silo.secret"
+        path = self.folder / f"{name}.secret"
         if not path.exists():
             # Whole or not at all: cut short by a full disk, it could be guessed.
             draft = path.with_name(f"{path.name}.{os.getpid()}.part")

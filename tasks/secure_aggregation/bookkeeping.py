@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -15,7 +15,6 @@ from data_contracts.secure_aggregation import (
     Phase,
     SecureSum,
     SiloMessage,
-    payload_bytes,
 )
 from data_contracts.workspace import Cohort, SiloFailure, SiloStep
 
@@ -109,3 +108,18 @@ class Books:
             commitments=commitments,
             phase_seconds=self.phase_seconds,
         )
+
+
+def payload_bytes(value: object) -> int:
+    """Bytes a message carries, without the framing of whatever transports it."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, tuple):
+        return sum(map(payload_bytes, value))
+    if is_dataclass(value):
+        return sum(payload_bytes(getattr(value, f.name)) for f in fields(value))
+    return 8

@@ -1,12 +1,13 @@
 """One silo's side of secure aggregation: message in, message out, nothing else.
 
-Implements PROTOCOL.md, section 3, for an honest silo. Left out: signatures, the
-consistency round and a durable journal; see section 8 for what that means.
+Implements PROTOCOL.md, section 3, for an honest silo. Left out: what a silo keeps on
+its disk, which is `silo_records.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +17,8 @@ from data_contracts.errors import ProtocolError
 from data_contracts.secure_aggregation import (
     KEY_BYTES,
     AggregationTerms,
+    Confirmation,
+    ConfirmedList,
     KeyAdvertisement,
     MaskedInput,
     RevealedShares,
@@ -32,6 +35,11 @@ from tasks.secure_aggregation.context import (
     roster_hash,
     seed_hash,
     words_sha256,
+)
+from tasks.secure_aggregation.identity import (
+    Identity,
+    keys_are_signed,
+    survivors_are_signed,
 )
 from tasks.secure_aggregation.keys import (
     KeyPair,
@@ -50,11 +58,15 @@ from tasks.secure_aggregation.transitions import (
     Idle,
     InputUploaded,
     KeysAdvertised,
+    ListConfirmed,
     SharesDealt,
     next_state,
 )
 
-State = TypeVar("State", Idle, KeysAdvertised, SharesDealt, InputUploaded)
+State = TypeVar(
+    "State", Idle, KeysAdvertised, SharesDealt, InputUploaded, ListConfirmed
+)
+NOBODY: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Client:
@@ -62,11 +74,25 @@ class Client:
 
     A message that is illegal in the present state is refused and changes nothing. A
     legal one that fails a check aborts the attempt: all secrets are forgotten.
+
+    Args:
+        silo: its name.
+        random_bytes: source of every secret.
+        identity: signs for it.
+        pinned: silo -> the only public key it is known by, where one is known.
     """
 
-    def __init__(self, silo: str, random_bytes: RandomBytes) -> None:
+    def __init__(
+        self,
+        silo: str,
+        random_bytes: RandomBytes,
+        identity: Identity,
+        pinned: Mapping[str, bytes] = NOBODY,
+    ) -> None:
         self.silo = silo
         self._random_bytes = random_bytes
+        self._identity = identity
+        self._pinned = pinned
         self._state: ClientState = Idle()
         self._next: type = Aborted
 
@@ -86,14 +112,16 @@ class Client:
         self._require(self.silo in terms.members, "the terms do not name this silo")
         channel, mask = (KeyPair.generate(self._random_bytes) for _ in range(2))
         context = context_hash(terms, length)
-        self._enter(KeysAdvertised(terms, context, length, channel, mask))
-        return KeyAdvertisement(self.silo, length, channel.public, mask.public)
+        held = KeysAdvertised(terms, context, length, channel, mask)
+        self._enter(held)
+        return self._advertisement(held)
 
     def share_keys(self, roster: Roster) -> SealedShares:
         """Phase 1: shares of both secrets, sealed for each silo in U1.
 
         Raises:
-            ProtocolError: other terms, too few silos, equal keys, or not our own keys.
+            ProtocolError: other terms, too few silos, equal keys, not our own keys, or
+                keys that a silo we know did not sign.
         """
         held = self._leave(KeysAdvertised, roster)
         roster.check()
@@ -101,15 +129,14 @@ class Client:
             roster.context == held.context and roster.length == held.length,
             "the roster belongs to other terms or another vector length",
         )
-        own = KeyAdvertisement(
-            self.silo, held.length, held.channel.public, held.mask.public
-        )
+        own = self._advertisement(held)
         self._require(own in roster.keys, "the roster does not hold our own keys")
         self._require_members(roster.silos, held.terms.members, held.terms)
         published = [k for ad in roster.keys for k in (ad.channel_key, ad.mask_key)]
         self._require(
             len(set(published)) == len(published), "the roster holds a key twice"
         )
+        self._require_identities(roster)
 
         channel = SealedChannel(
             self.silo, held.context, roster_hash(roster), held.channel.private
@@ -152,11 +179,12 @@ class Client:
         masked = words if words.flags.writeable else words.copy()
         apply_masks(masked, self._masks(dealt, delivery))
         sha256 = words_sha256(masked)
-        self._enter(InputUploaded(terms, held.context, shares, sha256))
+        identities = {silo: key.identity for silo, key in keys.items()}
+        self._enter(InputUploaded(terms, held.context, identities, shares, sha256))
         return MaskedInput(self.silo, held.context, masked, sha256)
 
-    def reveal_shares(self, survivors: SurvivorList) -> RevealedShares:
-        """Phase 4: seed shares of survivors, key shares of the others, never both.
+    def confirm_survivors(self, survivors: SurvivorList) -> Confirmation:
+        """Phase 3: this list and no other.
 
         Raises:
             ProtocolError: too few survivors, strangers, or not our own upload.
@@ -169,7 +197,32 @@ class Client:
             (self.silo, held.sha256) in survivors.uploads,
             "the coordinator lists another upload than ours",
         )
+        self._enter(ListConfirmed(held, survivors))
+        signature = self._identity.sign_survivors(survivors)
+        return Confirmation(self.silo, held.context, signature)
+
+    def reveal_shares(self, confirmed: ConfirmedList) -> RevealedShares:
+        """Phase 4: seed shares of survivors, key shares of the others, never both.
+
+        Raises:
+            ProtocolError: fewer than t silos signed the list that we signed.
+        """
+        state = self._leave(ListConfirmed, confirmed)
+        held, survivors = state.before, state.survivors
+        confirmed.check()
+        self._require(confirmed.context == held.context, "a list of another context")
         in_sum = set(survivors.silos)
+        for silo, signature in confirmed.signatures:
+            self._require(
+                silo in in_sum
+                and survivors_are_signed(held.identities[silo], signature, survivors),
+                f"{silo} did not sign the list of survivors that we signed",
+            )
+        self._require(
+            len(confirmed.signatures) >= held.terms.threshold,
+            f"{len(confirmed.signatures)} silos confirmed the list of survivors, the "
+            f"terms ask for {held.terms.threshold}",
+        )
         self._enter(Finished())
         return RevealedShares(
             self.silo,
@@ -191,6 +244,13 @@ class Client:
     def _enter(self, state: ClientState) -> None:
         assert type(state) is self._next
         self._state = state
+
+    def _advertisement(self, held: KeysAdvertised) -> KeyAdvertisement:
+        keys = held.channel.public, held.mask.public
+        signature = self._identity.sign_keys(held.context, self.silo, *keys)
+        return KeyAdvertisement(
+            self.silo, held.length, *keys, self._identity.public, signature
+        )
 
     def _deal(
         self, held: KeysAdvertised, roster: Roster, channel: SealedChannel, seed: bytes
@@ -221,6 +281,19 @@ class Client:
                 key = pair_key(secret, held.context, u2, seat, other)
                 masks.append(pairwise(key, seat, other))
         return masks
+
+    def _require_identities(self, roster: Roster) -> None:
+        for key in roster.keys:
+            self._require(
+                self._pinned.get(key.silo, key.identity) == key.identity,
+                f"{key.silo} shows another identity than the one it is known by here; "
+                "if it was set up anew, take its line out of identities.json in this "
+                "silo's folder",
+            )
+            self._require(
+                keys_are_signed(roster.context, key),
+                f"the keys of {key.silo} are not signed by it",
+            )
 
     def _require_members(
         self, silos: tuple[str, ...], among: Iterable[str], terms: AggregationTerms

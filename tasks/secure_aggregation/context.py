@@ -32,6 +32,8 @@ class Domain(StrEnum):
     SEED_HASH = "silorec secure aggregation 1 self-mask seed"
     SEED_SHARE = "silorec secure aggregation 1 seed share commitment"
     KEY_SHARE = "silorec secure aggregation 1 key share commitment"
+    ADVERTISEMENT = "silorec secure aggregation 1 advertised keys"
+    CONFIRMATION = "silorec secure aggregation 1 confirmed survivors"
     BOX_KEY = "silorec secure aggregation 1 box key"
     BOX = "silorec secure aggregation 1 box"
     PAIR_KEY = "silorec secure aggregation 1 pair key"
@@ -80,7 +82,7 @@ def context_hash(terms: AggregationTerms, length: int) -> bytes:
 
 def roster_hash(roster: Roster) -> bytes:
     """Hash of U1: every silo must have seen the same keys."""
-    keys = [(key.silo, key.channel_key, key.mask_key) for key in roster.keys]
+    keys = [(k.silo, k.channel_key, k.mask_key, k.identity) for k in roster.keys]
     return digest(Domain.ROSTER, roster.context, keys)
 
 

@@ -50,10 +50,14 @@ def run_protocol(
         )
         survivors = server.close_uploads()
 
-    # The consistency round of Bonawitz et al. 2017 belongs here: see section 8.
+    with books.phase(Phase.CONFIRM):
+        books.ask(
+            silo_side.confirm_survivors, dict.fromkeys(survivors.silos, (survivors,))
+        )
+        confirmed = server.close_confirmations()
 
     with books.phase(Phase.UNMASKING):
-        books.ask(silo_side.reveal_shares, dict.fromkeys(survivors.silos, (survivors,)))
+        books.ask(silo_side.reveal_shares, dict.fromkeys(confirmed.silos, (confirmed,)))
         total = server.unmask()
 
     return books.close(total, "masked")

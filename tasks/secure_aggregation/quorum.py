@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from data_contracts.errors import FailureReason, QuorumLostError
 from data_contracts.secure_aggregation import AggregationTerms, Phase
@@ -55,4 +55,16 @@ def odd_lengths(lengths: Mapping[str, int], agreed: int) -> dict[str, SiloFailur
         )
         for silo, length in lengths.items()
         if length != agreed
+    }
+
+
+def unsigned(silos: Iterable[str]) -> dict[str, SiloFailure]:
+    """A failure for each silo whose keys its identity did not sign for these terms."""
+    return {
+        silo: SiloFailure(
+            silo,
+            FailureReason.DROPPED_OUT,
+            f"the keys of silo {silo} are not signed by it for these terms",
+        )
+        for silo in silos
     }

@@ -1,8 +1,7 @@
 """The coordinator's side of secure aggregation: messages in, messages out.
 
 Implements PROTOCOL.md, section 3. The coordinator relays and adds; it keeps one
-running sum and no upload. Left out: the consistency round between uploads and
-unmasking, which makes a lying coordinator harmless; see section 8.
+running sum and no upload.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 from data_contracts.errors import ProtocolError
 from data_contracts.secure_aggregation import (
     AggregationTerms,
+    Confirmation,
+    ConfirmedList,
     KeyAdvertisement,
     MaskedInput,
     Phase,
@@ -27,11 +28,13 @@ from data_contracts.secure_aggregation import (
 )
 from data_contracts.workspace import SiloFailure
 from tasks.secure_aggregation.context import context_hash, dealt_hash, words_sha256
+from tasks.secure_aggregation.identity import keys_are_signed, survivors_are_signed
 from tasks.secure_aggregation.masking import apply_masks
 from tasks.secure_aggregation.quorum import (
     most_common_length,
     odd_lengths,
     require_quorum,
+    unsigned,
 )
 from tasks.secure_aggregation.transitions import (
     SERVER,
@@ -61,6 +64,7 @@ class Server:
         self._keys: dict[str, KeyAdvertisement] = {}
         self._dealt: dict[str, SealedShares] = {}
         self._uploads: dict[str, str] = {}
+        self._confirmed: dict[str, bytes] = {}
         self._revealed: dict[str, RevealedShares] = {}
         self._roster = Roster(b"", 0, ())
         self._dealers: tuple[tuple[str, bytes], ...] = ()
@@ -93,6 +97,8 @@ class Server:
                 self._take_shares(message)
             case MaskedInput():
                 self._take_input(message)
+            case Confirmation():
+                self._take_confirmation(message)
             case RevealedShares():
                 self._take_reveal(message)
         self._state = state
@@ -108,8 +114,11 @@ class Server:
         lengths = {key.silo: key.length for key in in_order}
         length = most_common_length(lengths)
         self.failures |= odd_lengths(lengths, length)
-        keys = tuple(key for key in in_order if key.length == length)
-        self._roster = Roster(context_hash(self.terms, length), length, keys)
+        context = context_hash(self.terms, length)
+        same = [key for key in in_order if key.length == length]
+        keys = tuple(key for key in same if keys_are_signed(context, key))
+        self.failures |= unsigned(key.silo for key in same if key not in keys)
+        self._roster = Roster(context, length, keys)
         self._require_quorum(self._roster.silos, Phase.ADVERTISE_KEYS)
         self._state = after
         return self._roster
@@ -145,7 +154,22 @@ class Server:
         after = self._close(ServerState.COLLECTING_INPUTS)
         self._require_quorum(self._uploads, Phase.MASKED_INPUT)
         self._state = after
-        return SurvivorList(self._roster.context, tuple(self.commitments.items()))
+        return self._survivors()
+
+    def close_confirmations(self) -> ConfirmedList:
+        """End of phase 3: who signed U3, for those who did.
+
+        Raises:
+            QuorumLostError: fewer than t silos signed it.
+        """
+        after = self._close(ServerState.COLLECTING_CONFIRMATIONS)
+        self._require_quorum(self._confirmed, Phase.CONFIRM, self.terms.threshold)
+        self._state = after
+        signed = (
+            (s, self._confirmed[s]) for s in self._uploads if s in self._confirmed
+        )
+        in_order = sorted(signed, key=lambda pair: self.terms.seat(pair[0]))
+        return ConfirmedList(self._roster.context, tuple(in_order))
 
     def unmask(self) -> NDArray[np.int64]:
         """End of phase 4: the signed sum [d] of the inputs of U3.
@@ -209,16 +233,32 @@ class Server:
         np.add(self._total, message.words, out=self._total)
         self._uploads[silo] = message.sha256
 
-    def _take_reveal(self, message: RevealedShares) -> None:
+    def _take_confirmation(self, message: Confirmation) -> None:
         silo = message.silo
         _require(silo in self._uploads, silo, "it is no survivor")
+        _require(silo not in self._confirmed, silo, "it has confirmed already")
+        self._require_context(message)
+        identity = next(k.identity for k in self._roster.keys if k.silo == silo)
+        _require(
+            survivors_are_signed(identity, message.signature, self._survivors()),
+            silo,
+            "its signature is not on the list of survivors",
+        )
+        self._confirmed[silo] = message.signature
+
+    def _take_reveal(self, message: RevealedShares) -> None:
+        silo = message.silo
+        _require(silo in self._confirmed, silo, "it confirmed no survivors")
         _require(silo not in self._revealed, silo, "its shares are here already")
         self._require_context(message)
         check_reveal(message, self._roster, self._dealt, self._uploads)
         self._revealed[silo] = message
 
+    def _survivors(self) -> SurvivorList:
+        return SurvivorList(self._roster.context, tuple(self.commitments.items()))
+
     def _require_context(
-        self, message: SealedShares | MaskedInput | RevealedShares
+        self, message: SealedShares | MaskedInput | Confirmation | RevealedShares
     ) -> None:
         _require(
             message.context == self._roster.context,

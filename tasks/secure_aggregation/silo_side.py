@@ -11,6 +11,8 @@ import secrets
 from data_contracts.errors import ProtocolError
 from data_contracts.secure_aggregation import (
     AggregationTerms,
+    Confirmation,
+    ConfirmedList,
     KeyAdvertisement,
     MaskedInput,
     PlainInput,
@@ -22,6 +24,12 @@ from data_contracts.secure_aggregation import (
 )
 from data_contracts.workspace import Contribution, SiloWorkspace
 from tasks.secure_aggregation.client import Client
+from tasks.secure_aggregation.identity import Identity
+from tasks.secure_aggregation.silo_records import (
+    claim_sum,
+    pin_identities,
+    pinned_identities,
+)
 
 
 def advertise_keys(
@@ -45,14 +53,26 @@ def advertise_keys(
             f"silo {workspace.silo} was offered terms for another global model than "
             "the one it received; nothing was sent"
         )
-    client = Client(workspace.silo, secrets.token_bytes)
+    client = Client(
+        workspace.silo,
+        secrets.token_bytes,
+        Identity(workspace.secret("identity")),
+        pinned_identities(workspace.folder),
+    )
     workspace.put(client)
+    workspace.put(terms)
     return client.advertise_keys(terms, contribution.words.size)
 
 
 def share_keys(workspace: SiloWorkspace, roster: Roster) -> SealedShares:
-    """Deal shares of both secrets to every silo of the roster."""
-    return workspace.get(Client).share_keys(roster)
+    """Deal shares of both secrets to every silo of the roster.
+
+    Identities that this silo meets for the first time are pinned from now on.
+    """
+    dealt = workspace.get(Client).share_keys(roster)
+    seen = {key.silo: key.identity for key in roster.keys}
+    pin_identities(workspace.folder, seen)
+    return dealt
 
 
 def upload_masked_input(
@@ -63,9 +83,18 @@ def upload_masked_input(
     return workspace.get(Client).mask_input(delivery, words)
 
 
-def reveal_shares(workspace: SiloWorkspace, survivors: SurvivorList) -> RevealedShares:
-    """Open the sum of exactly these survivors, once."""
-    return workspace.get(Client).reveal_shares(survivors)
+def confirm_survivors(
+    workspace: SiloWorkspace, survivors: SurvivorList
+) -> Confirmation:
+    """Sign the list of survivors; for a round, at most once in this silo's life."""
+    confirmation = workspace.get(Client).confirm_survivors(survivors)
+    claim_sum(workspace.folder, workspace.get(AggregationTerms))
+    return confirmation
+
+
+def reveal_shares(workspace: SiloWorkspace, confirmed: ConfirmedList) -> RevealedShares:
+    """Open the sum of exactly the survivors that t silos confirmed, once."""
+    return workspace.get(Client).reveal_shares(confirmed)
 
 
 def upload_in_the_clear(workspace: SiloWorkspace) -> PlainInput:

@@ -14,6 +14,8 @@ from typing import TypeVar
 from data_contracts.errors import ProtocolError
 from data_contracts.secure_aggregation import (
     AggregationTerms,
+    Confirmation,
+    ConfirmedList,
     KeyAdvertisement,
     MaskedInput,
     RevealedShares,
@@ -76,14 +78,29 @@ class InputUploaded:
     Attributes:
         terms: as offered.
         context: ctx.
+        identities: silo -> its public key, for all of U1.
         shares: dealer -> its shares in our keeping, for all of U2.
         sha256: hex digest of the upload.
     """
 
     terms: AggregationTerms
     context: bytes
+    identities: Mapping[str, bytes]
     shares: Mapping[str, Shares]
     sha256: str
+
+
+@dataclass(frozen=True)
+class ListConfirmed:
+    """The silo has signed one U3 and will reveal for no other.
+
+    Attributes:
+        before: what it knew when it uploaded.
+        survivors: U3.
+    """
+
+    before: InputUploaded
+    survivors: SurvivorList
 
 
 @dataclass(frozen=True)
@@ -97,13 +114,22 @@ class Aborted:
 
 
 State = TypeVar("State")
-ClientState = Idle | KeysAdvertised | SharesDealt | InputUploaded | Finished | Aborted
+ClientState = (
+    Idle
+    | KeysAdvertised
+    | SharesDealt
+    | InputUploaded
+    | ListConfirmed
+    | Finished
+    | Aborted
+)
 
 CLIENT: Mapping[type, Mapping[type, type]] = {
     Idle: {AggregationTerms: KeysAdvertised},
     KeysAdvertised: {Roster: SharesDealt},
     SharesDealt: {ShareDelivery: InputUploaded},
-    InputUploaded: {SurvivorList: Finished},
+    InputUploaded: {SurvivorList: ListConfirmed},
+    ListConfirmed: {ConfirmedList: Finished},
     Finished: {},
     Aborted: {},
 }
@@ -115,6 +141,7 @@ class ServerState(StrEnum):
     COLLECTING_KEYS = "collecting keys"
     COLLECTING_SHARES = "collecting sealed shares"
     COLLECTING_INPUTS = "collecting masked inputs"
+    COLLECTING_CONFIRMATIONS = "collecting confirmations"
     COLLECTING_REVEALS = "collecting revealed shares"
     FINISHED = "finished"
     FAILED = "failed"
@@ -136,6 +163,10 @@ SERVER: Mapping[ServerState, Mapping[type, ServerState]] = {
     },
     ServerState.COLLECTING_INPUTS: {
         MaskedInput: ServerState.COLLECTING_INPUTS,
+        PhaseClosed: ServerState.COLLECTING_CONFIRMATIONS,
+    },
+    ServerState.COLLECTING_CONFIRMATIONS: {
+        Confirmation: ServerState.COLLECTING_CONFIRMATIONS,
         PhaseClosed: ServerState.COLLECTING_REVEALS,
     },
     ServerState.COLLECTING_REVEALS: {

@@ -1,6 +1,7 @@
 """Secrets come from the operating system: no other generator is even imported."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -69,12 +70,6 @@ def test_secrets_come_from_the_operating_system_and_nowhere_else():
     callers = [
         path.name
         for path in SOURCES
-        if {"secrets", "os"}
-        & {
-            alias.name
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-            if isinstance(node, ast.Import)
-            for alias in node.names
-        }
+        if re.search(r"import secrets|urandom|getrandom", path.read_text("utf-8"))
     ]
     assert callers == ["silo_side.py"]

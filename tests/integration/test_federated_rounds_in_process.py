@@ -39,6 +39,8 @@ def first_model(federation):
 
 def play_round(federation, model, round_number=1):
     config, cohort = federation.config, federation.cohort
+    if round_number == 1:
+        federation.begin_run()
     job = RoundJob.of(
         config, round_number, 0, cohort.silos, federation.prepared.total_examples
     )

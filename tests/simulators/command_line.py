@@ -84,15 +84,18 @@ class Sandbox:
     @contextmanager
     def start(self, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
         """Start the command as the leader of a process group, as a terminal does."""
-        with subprocess.Popen(
-            [_installed("silorec"), *arguments],
-            cwd=self.work,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
+        with (
+            _heeding_interrupts(),
+            subprocess.Popen(
+                [_installed("silorec"), *arguments],
+                cwd=self.work,
+                env=self.environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            ) as process,
+        ):
             try:
                 yield process
             finally:
@@ -132,6 +135,16 @@ def sandbox(**extra: str) -> Iterator[Sandbox]:
 def interrupt(process: subprocess.Popen[str]) -> None:
     """Ctrl-C: SIGINT to everybody in the foreground."""
     os.killpg(process.pid, signal.SIGINT)
+
+
+@contextmanager
+def _heeding_interrupts() -> Iterator[None]:
+    """A background job ignores SIGINT, and its children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _installed(command: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from data_contracts.run_config import FederatedTrainingConfig
@@ -30,6 +31,12 @@ SETTINGS = {
 class PreparedFederation:
     """Silos with sequences, a vocabulary, and what the rooms' tasks need."""
 
+    def begin_run(self) -> None:
+        """Another run of the same silos: no silo sums a round of a run twice."""
+        self.cohort.run_id = f"run-{next(self._runs)}"
+        for workspace in self.cohort.workspaces.values():
+            workspace.run_id = self.cohort.run_id
+
     def __init__(
         self,
         folder: Path,
@@ -37,6 +44,7 @@ class PreparedFederation:
         names: tuple[str, ...] = ("north", "south", "west", "east"),
         **settings: object,
     ) -> None:
+        self._runs = count(2)
         silos = [
             synthetic_silo(folder / "tables", name, users=40, items=40, seed=seed)
             for seed, name in enumerate(names)

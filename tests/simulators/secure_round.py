@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from data_contracts.errors import FailureReason, ProtocolError
 from data_contracts.secure_aggregation import (
+    KEY_BYTES,
     AggregationTerms,
+    ConfirmedList,
+    KeyAdvertisement,
     Roster,
     ShareDelivery,
     SurvivorList,
@@ -19,6 +22,7 @@ from data_contracts.secure_aggregation import (
 )
 from data_contracts.workspace import SiloFailure
 from tasks.secure_aggregation.client import Client
+from tasks.secure_aggregation.identity import Identity
 from tasks.secure_aggregation.server import Server
 from tests.simulators.deterministic_bytes import deterministic_bytes
 
@@ -38,6 +42,16 @@ def terms_for(num_silos: int, **changes: Any) -> AggregationTerms:
         "model_hash": "ab" * 32,
     }
     return AggregationTerms(**(values | changes))
+
+
+def identity_of(silo: str) -> Identity:
+    """The same in every round."""
+    return Identity(deterministic_bytes(f"identity of {silo}")(KEY_BYTES))
+
+
+def stranger_keys(name: str) -> KeyAdvertisement:
+    """Well-formed keys that belong to no round."""
+    return KeyAdvertisement(name, 1, *(b"%d" % i * 32 for i in range(1, 4)), bytes(64))
 
 
 @dataclass
@@ -60,14 +74,16 @@ class SecureRound:
     def __post_init__(self) -> None:
         self.server = Server(self.terms)
         self.clients = {
-            silo: Client(silo, deterministic_bytes(f"{self.seed}/{silo}"))
+            silo: Client(
+                silo, deterministic_bytes(f"{self.seed}/{silo}"), identity_of(silo)
+            )
             for silo in self.inputs
         }
         self.uploads: dict[str, NDArray[np.uint32]] = {}
 
     def run(self) -> NDArray[np.int64]:
         """The whole protocol."""
-        return self.reveal(self.upload(self.share(self.advertise())))
+        return self.reveal(self.confirm(self.upload(self.share(self.advertise()))))
 
     def advertise(self) -> Roster:
         for silo, client in self.clients.items():
@@ -88,10 +104,16 @@ class SecureRound:
             self._pass_on(silo, lambda s=silo, d=delivery: self._masked(s, d))
         return self.server.close_uploads()
 
-    def reveal(self, survivors: SurvivorList) -> NDArray[np.int64]:
+    def confirm(self, survivors: SurvivorList) -> ConfirmedList:
         for silo in survivors.silos:
             client, own = self.clients[silo], self._changed(silo, survivors)
-            self._pass_on(silo, lambda c=client, u3=own: c.reveal_shares(u3))
+            self._pass_on(silo, lambda c=client, u3=own: c.confirm_survivors(u3))
+        return self.server.close_confirmations()
+
+    def reveal(self, confirmed: ConfirmedList) -> NDArray[np.int64]:
+        for silo in confirmed.silos:
+            client, own = self.clients[silo], self._changed(silo, confirmed)
+            self._pass_on(silo, lambda c=client, u4=own: c.reveal_shares(u4))
         return self.server.unmask()
 
     def _masked(self, silo: str, delivery: ShareDelivery) -> Any:

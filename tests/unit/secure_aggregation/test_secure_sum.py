@@ -1,5 +1,6 @@
 """The whole protocol over an in-process cohort: exact, or refused in a sentence."""
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 
@@ -24,11 +25,19 @@ from tasks.secure_aggregation.task import aggregate_securely
 from tests.simulators.in_process_cohort import InProcessCohort
 from tests.simulators.secure_round import integer_sum, random_inputs, terms_for
 
-STEPS = ["advertise_keys", "share_keys", "upload_masked_input", "reveal_shares"]
+STEPS = [
+    "advertise_keys",
+    "share_keys",
+    "upload_masked_input",
+    "confirm_survivors",
+    "reveal_shares",
+]
+UPLOADED = STEPS[3:]
 PHASES = [
     Phase.ADVERTISE_KEYS,
     Phase.SHARE_KEYS,
     Phase.MASKED_INPUT,
+    Phase.CONFIRM,
     Phase.UNMASKING,
 ]
 MASKED, PLAIN = (SecureAggregationConfig(mode=mode) for mode in ("masked", "plain"))
@@ -82,7 +91,7 @@ def test_n_minus_t_silos_may_vanish_before_any_phase(step, num_silos, federation
     gone = list(inputs)[1 : 1 + num_silos - threshold_for(num_silos)]
     lose(cohort, step, gone)
     result = aggregate(cohort)
-    left_out = [] if step == "reveal_shares" else gone
+    left_out = [] if step in UPLOADED else gone
     summed = {s: w for s, w in inputs.items() if s not in left_out}
     assert result.total.tolist() == integer_sum(summed)
     assert result.contributors == tuple(summed)
@@ -93,7 +102,7 @@ def test_n_minus_t_silos_may_vanish_before_any_phase(step, num_silos, federation
     }
 
 
-@pytest.mark.parametrize(("early", "late"), [*pairwise(STEPS), (STEPS[0], STEPS[3])])
+@pytest.mark.parametrize(("early", "late"), [*pairwise(STEPS), (STEPS[0], STEPS[4])])
 def test_silos_may_vanish_before_different_phases(early, late, federation):
     inputs, cohort = federation(10)
     lose(cohort, early, ["silo-1", "silo-10"])
@@ -102,8 +111,9 @@ def test_silos_may_vanish_before_different_phases(early, late, federation):
     assert result.total.tolist() == integer_sum(
         {silo: inputs[silo] for silo in result.contributors}
     )
-    assert ("silo-4" in result.contributors) == (late == "reveal_shares")
-    assert {"silo-1", "silo-10"} == set(result.dropped) - {"silo-4"}
+    assert ("silo-4" in result.contributors) == (late in UPLOADED)
+    left = result.faults if early in UPLOADED else result.dropped
+    assert {"silo-1", "silo-10"} == set(left) - {"silo-4"}
 
 
 @pytest.mark.parametrize(("step", "phase"), list(zip(STEPS, PHASES, strict=True)))
@@ -143,10 +153,10 @@ def test_the_answering_order_changes_no_bit(federation, tmp_path):
         lambda silos: sorted(silos, key=lambda s: s[::-1]),
     ]
     results = []
-    for order in orders:
+    for number, order in enumerate(orders, 1):
         _, cohort = federation(5, 1000, order)
         lose(cohort, "upload_masked_input", ["silo-3"])
-        results.append(aggregate(cohort))
+        results.append(aggregate(cohort, round_number=number))
     assert len({result.total.tobytes() for result in results}) == 1
     assert {result.contributors for result in results} == {
         ("silo-1", "silo-2", "silo-4", "silo-5")
@@ -209,6 +219,50 @@ def test_a_contribution_is_used_up_so_a_second_attempt_needs_a_new_one(federatio
     aggregate(cohort)
     with pytest.raises(QuorumLostError, match="holds no Contribution yet"):
         aggregate(cohort)
+
+
+def test_a_round_is_summed_once_even_by_silos_that_started_anew(federation):
+    """Retry differencing: the same update again, without one silo."""
+    inputs, cohort = federation(5)
+    first = aggregate(cohort)
+    again, reborn = federation(5)
+    lose(reborn, "upload_masked_input", ["silo-3"])
+    with pytest.raises(QuorumLostError, match="a sum of model update in round 3 was"):
+        aggregate(reborn)
+    assert first.total.tolist() == integer_sum(inputs)
+    _, next_round = federation(5)
+    assert aggregate(next_round, round_number=4).contributors == tuple(again)
+
+
+def test_counts_before_the_first_round_may_be_asked_for_again(federation):
+    for _ in range(2):
+        inputs, cohort = federation(3)
+        result = aggregate(cohort, round_number=0, purpose="item counts")
+        assert result.total.tolist() == integer_sum(inputs)
+
+
+def test_a_silo_that_shows_another_identity_stops_the_sum_and_is_named(federation):
+    _, cohort = federation(5)
+    aggregate(cohort)
+    (cohort.workspaces["silo-2"].folder / "identity.secret").unlink()
+    _, reborn = federation(5)
+    with pytest.raises(QuorumLostError, match="silo-2 shows another identity"):
+        aggregate(reborn, round_number=4)
+    for silo in set(reborn.silos) - {"silo-2"}:
+        path = reborn.workspaces[silo].folder / "identities.json"
+        pinned = json.loads(path.read_text())
+        del pinned["silo-2"]
+        path.write_text(json.dumps(pinned))
+    (reborn.workspaces["silo-2"].folder / "identities.json").unlink()
+    inputs, repaired = federation(5)
+    assert aggregate(repaired, round_number=5).total.tolist() == integer_sum(inputs)
+
+
+def test_damaged_pins_are_a_sentence_and_not_a_fresh_start(federation):
+    _, cohort = federation(5)
+    (cohort.workspaces["silo-2"].folder / "identities.json").write_text("{")
+    result = aggregate(cohort)
+    assert "identities.json is damaged" in result.dropped["silo-2"].sentence
 
 
 def test_a_read_only_contribution_is_summed_and_left_alone(federation):
@@ -333,5 +387,7 @@ def test_silos_that_were_told_of_different_models_complete_no_sum(
 
     for step in (advertise_keys, share_keys, upload_masked_input):
         monkeypatch.setattr(silo_side, step.__name__, step)
-    with pytest.raises(QuorumLostError, match="stopped at masked input: 0 of 3"):
+    with pytest.raises(
+        QuorumLostError, match=r"2 of 3.*not signed by it for these terms"
+    ):
         aggregate(cohort)

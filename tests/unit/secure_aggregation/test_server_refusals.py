@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from data_contracts.errors import ProtocolError, QuorumLostError
-from data_contracts.secure_aggregation import KeyAdvertisement
+from data_contracts.secure_aggregation import KeyAdvertisement, SurvivorList
 from tasks.secure_aggregation import client as client_module
 from tasks.secure_aggregation.server import Server
 from tasks.secure_aggregation.shamir import split
 from tests.simulators.secure_round import (
     SecureRound,
+    identity_of,
     integer_sum,
     random_inputs,
+    stranger_keys,
     terms_for,
 )
 
@@ -66,6 +68,43 @@ def test_an_upload_is_left_out_and_the_sum_of_the_others_is_exact(case, round_):
     others = {s: w for s, w in round_.inputs.items() if s != BAD}
     assert total.tolist() == integer_sum(others)
     assert says in round_.server.failures[BAD].sentence
+
+
+BAD_CONFIRMATIONS = {
+    "another list": lambda m: replace(
+        m,
+        signature=identity_of(BAD).sign_survivors(SurvivorList(m.context, ())),
+    ),
+    "somebody else's name under it": lambda m: replace(
+        m, signature=identity_of("silo-1").sign_survivors(SurvivorList(m.context, ()))
+    ),
+    "a signature of zeros": lambda m: replace(m, signature=bytes(64)),
+    "a short signature": lambda m: replace(m, signature=b"s"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CONFIRMATIONS)
+def test_a_bad_confirmation_is_refused_and_the_sum_is_still_exact(case):
+    round_ = SecureRound(terms_for(7), random_inputs(7, 20))
+    round_.tamper[BAD, "Confirmation"] = BAD_CONFIRMATIONS[case]
+    assert round_.run().tolist() == integer_sum(round_.inputs)
+    assert "signature" in round_.server.failures[BAD].sentence
+
+
+def test_a_confirmation_under_another_name_is_refused(round_):
+    survivors = round_.upload(round_.share(round_.advertise()))
+    signed = round_.clients["silo-1"].confirm_survivors(survivors)
+    with pytest.raises(ProtocolError, match="signature is not on the list"):
+        round_.server.receive(BAD, replace(signed, silo=BAD))
+
+
+def test_who_did_not_confirm_is_not_believed_later(round_):
+    round_.gone = {(BAD, "Confirmation")}
+    confirmed = round_.confirm(round_.upload(round_.share(round_.advertise())))
+    message = round_.clients[BAD].reveal_shares(confirmed)
+    with pytest.raises(ProtocolError, match="confirmed no survivors"):
+        round_.server.receive(BAD, message)
+    assert round_.reveal(confirmed).tolist() == integer_sum(round_.inputs)
 
 
 BAD_REVEALS = {
@@ -179,7 +218,7 @@ def test_a_second_message_of_a_silo_is_refused_and_the_first_counts(round_):
     round_.server.receive("silo-1", message)
     with pytest.raises(ProtocolError, match="input is here already"):
         round_.server.receive("silo-1", message)
-    total = round_.reveal(round_.upload(deliveries))
+    total = round_.reveal(round_.confirm(round_.upload(deliveries)))
     assert total.tolist() == integer_sum(round_.inputs)
 
 
@@ -188,10 +227,11 @@ def test_an_upload_after_the_survivors_are_listed_is_refused(round_):
     late = deliveries.pop(BAD)
     survivors = round_.upload(deliveries)
     message = round_.clients[BAD].mask_input(late, round_.inputs[BAD].copy())
-    with pytest.raises(ProtocolError, match="state collecting revealed shares"):
+    with pytest.raises(ProtocolError, match="state collecting confirmations"):
         round_.server.receive(BAD, message)
     others = {s: w for s, w in round_.inputs.items() if s != BAD}
-    assert round_.reveal(survivors).tolist() == integer_sum(others)
+    total = round_.reveal(round_.confirm(survivors))
+    assert total.tolist() == integer_sum(others)
 
 
 def test_messages_of_silos_that_left_earlier_are_refused(round_):
@@ -207,7 +247,7 @@ def test_messages_of_silos_that_left_earlier_are_refused(round_):
 def test_a_stranger_is_refused():
     server = Server(terms_for(3))
     with pytest.raises(ProtocolError, match="silo eve: it is no member"):
-        server.receive("eve", KeyAdvertisement("eve", 1, b"1" * 32, b"2" * 32))
+        server.receive("eve", stranger_keys("eve"))
 
 
 def test_nothing_can_be_opened_before_its_time(round_):
@@ -226,7 +266,7 @@ def test_a_round_that_failed_or_finished_answers_nothing_any_more(round_):
     with pytest.raises(QuorumLostError):
         lost.close_advertising()
     with pytest.raises(ProtocolError, match="state failed"):
-        lost.receive("silo-1", KeyAdvertisement("silo-1", 1, b"1" * 32, b"2" * 32))
+        lost.receive("silo-1", stranger_keys("silo-1"))
 
 
 def test_masks_of_one_round_are_worth_nothing_in_another(round_):
