@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check format bench-overhead bench-lineage clean
+.PHONY: help install demo test test-fast test-slow check format bench-overhead bench-lineage bench-secagg clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -49,6 +49,9 @@ bench-overhead: install  ## seconds of orchestration in a round, beside bare Ray
 
 bench-lineage: install  ## milliseconds to record a round
 	$(BIN)/python -m tests.benchmarks.lineage_commit
+
+bench-secagg: install  ## cost of masking, beside the bare cipher
+	$(BIN)/python -m tests.benchmarks.secure_aggregation
 
 clean:  ## remove the environment and everything a demo wrote here
 	rm -rf $(VENV) silorec_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -85,12 +85,14 @@ class FixedPoint:
         for lo in range(0, x.size, _CHUNK):
             part = x[lo : lo + _CHUNK]
             scaled = scratch[: part.size]
+            scaled[:] = part
             # Overflow to infinity is a coordinate beyond the bound, not a surprise.
             with np.errstate(over="ignore"):
-                np.multiply(part, self.limit / self.clip, out=scaled, dtype=np.float64)
+                scaled *= self.limit / self.clip
             np.rint(scaled, out=scaled)
             # NaN fails both comparisons, so it takes the slow branch as well.
-            if not (-self.limit <= scaled.min() and scaled.max() <= self.limit):
+            # As Python floats: a float32 would round the bound.
+            if not (-self.clip <= float(part.min()) <= float(part.max()) <= self.clip):
                 _require_finite(part)
                 clipped += int(np.count_nonzero(np.abs(scaled) > self.limit))
                 np.clip(scaled, -self.limit, self.limit, out=scaled)

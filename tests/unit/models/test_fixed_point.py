@@ -131,3 +131,12 @@ def test_counts_that_could_overflow_the_sum_are_refused(num_silos, sign):
 
 def test_no_counts_are_no_words():
     assert encode_counts(np.zeros(0, dtype=np.int64), 3).shape == (0,)
+
+
+def test_a_bound_that_float32_rounds_upwards_is_still_the_bound():
+    encoding = FixedPoint(0.1, 30)
+    beyond = np.array([0.1, -0.1], np.float32)
+    assert float(beyond[0]) > encoding.clip
+    words, clipped = encoding.encode(beyond)
+    assert words.view(np.int32).tolist() == [encoding.limit, -encoding.limit]
+    assert clipped == 2
