@@ -23,13 +23,11 @@ class TrainingReceipt:
 
     Attributes:
         update_commitment: salted SHA-256 of the encoded update.
-        clipped_coordinates: how many coordinates hit the clip bound.
         train_seconds: wall time of the training alone.
         code_hash: hash of the code that the silo ran.
     """
 
     update_commitment: str
-    clipped_coordinates: int
     train_seconds: float
     code_hash: str
 
@@ -43,6 +41,7 @@ class RoundOutcome:
         snapshots: silo -> hash of the data it trained on.
         trained: receipts and failures of local training.
         summed: the secure sum of the updates.
+        clipped_coordinates: how many coordinates hit the clip bound, over all silos.
         seconds: wall seconds of train, aggregate, evaluate, and the whole round.
         model_bytes: size of the model that was sent to each silo.
     """
@@ -58,6 +57,7 @@ class RoundOutcome:
     learning_rate: float
     train_loss: float
     update_norm: float
+    clipped_coordinates: int
     seconds: Mapping[str, float]
     model_bytes: int
     metrics: tuple[MetricRecord, ...]
@@ -85,7 +85,6 @@ class RoundOutcome:
         )
 
     def _round(self, model_sha256: str) -> RoundRecord:
-        receipts = self.trained.values.values()
         return RoundRecord(
             run_id=self.run_id,
             round_number=self.round_number,
@@ -95,7 +94,7 @@ class RoundOutcome:
             aggregation_mode=self.summed.mode,
             learning_rate=self.learning_rate,
             train_loss=self.train_loss,
-            clipped_coordinates=sum(r.clipped_coordinates for r in receipts),
+            clipped_coordinates=self.clipped_coordinates,
             update_norm=self.update_norm,
             model_sha256=model_sha256,
             train_seconds=self.seconds["train"],

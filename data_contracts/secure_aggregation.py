@@ -17,26 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import ProtocolError
-from data_contracts.workspace import SiloFailure
+from data_contracts.workspace import COUNTS, InputKind, SiloFailure
+
+Words = NDArray[np.unsignedinteger]
 
 PROTOCOL_VERSION = 1
 MAX_SILOS = 1000
 MAX_LENGTH = 2**32  # words; 16 GiB
+RINGS = (8, 16, 32)
 KEY_BYTES = 32
 HASH_BYTES = 32
 SIGNATURE_BYTES = 64
 NONCE_BYTES = 12
 SHARE_BYTES = 33  # one element of GF(2^256 + 297)
 BOX_BYTES = 2 * SHARE_BYTES + 16  # two shares and the AES-GCM tag
-
-TWO_SILOS_WARNING = (
-    "With two silos, secure aggregation hides their updates from the coordinator only: "
-    "each silo can subtract its own update from the sum and read the other's."
-)
-PLAIN_WARNING = (
-    "Secure aggregation is off (secure_aggregation.mode is plain): the coordinator "
-    "sees every silo's update and can learn from it what is in the silo's data."
-)
 
 
 class Phase(StrEnum):
@@ -71,8 +65,7 @@ class AggregationTerms:
         members: all silos; the seat of a silo is its place here, from 1.
         threshold: silos needed to open the sum.
         min_silos: fewest inputs in a sum that is opened.
-        clip: bound of one coordinate, as the run's configuration says.
-        model_hash: hash of the global model the inputs were trained from.
+        kind: ring, encoding and global model of the inputs.
         version: of the protocol.
     """
 
@@ -82,8 +75,7 @@ class AggregationTerms:
     members: tuple[str, ...]
     threshold: int
     min_silos: int
-    clip: float
-    model_hash: str = ""
+    kind: InputKind = COUNTS
     attempt: int = 1
     version: int = PROTOCOL_VERSION
 
@@ -115,6 +107,10 @@ class AggregationTerms:
         )
         _require(
             1 <= self.min_silos <= n, f"min_silos {self.min_silos}, must be 1 to {n}"
+        )
+        _require(
+            self.kind.ring_bits in RINGS,
+            f"ring of {self.kind.ring_bits} bits, must be 8, 16 or 32",
         )
 
 
@@ -249,17 +245,17 @@ class MaskedInput:
     Attributes:
         silo: sender.
         context: context hash.
-        words: uint32 [d], input plus all masks modulo 2^32.
+        words: uint of the ring [d], input plus all masks modulo 2^ring_bits.
         sha256: hex digest of the words as little-endian bytes.
     """
 
     silo: str
     context: bytes
-    words: NDArray[np.uint32]
+    words: Words
     sha256: str
 
     def check(self) -> None:
-        """Refuse anything but a flat vector of uint32."""
+        """Refuse anything but a flat vector of words."""
         _require_size("context", self.context, HASH_BYTES)
         _require_flat_words(self.words)
 
@@ -269,10 +265,10 @@ class PlainInput:
     """Phase `PLAIN_INPUT`, silo to coordinator: the words in the clear."""
 
     silo: str
-    words: NDArray[np.uint32]
+    words: Words
 
     def check(self) -> None:
-        """Refuse anything but a flat vector of uint32."""
+        """Refuse anything but a flat vector of words."""
         _require_flat_words(self.words)
 
 
@@ -361,7 +357,7 @@ class SecureSum:
     """The opened sum and how it came about.
 
     Attributes:
-        total: int64 [d], the exact signed sum of the contributors' integers.
+        total: signed integers of the ring [d], the exact sum of the contributors'.
         contributors: silos whose input is in the sum, in cohort order.
         dropped: silos whose input is not, and why.
         faults: contributors that vanished or lied while the sum was opened.
@@ -372,7 +368,7 @@ class SecureSum:
         phase_seconds: phase -> wall seconds at the coordinator.
     """
 
-    total: NDArray[np.int64]
+    total: NDArray[np.signedinteger]
     contributors: tuple[str, ...]
     dropped: Mapping[str, SiloFailure]
     faults: Mapping[str, SiloFailure]
@@ -392,8 +388,10 @@ def _require_size(name: str, value: bytes, size: int) -> None:
     _require(len(value) == size, f"{name} has {len(value)} bytes, must be {size}")
 
 
-def _require_flat_words(words: NDArray[np.uint32]) -> None:
+def _require_flat_words(words: Words) -> None:
     _require(
-        words.dtype == np.uint32 and words.ndim == 1 and words.flags.c_contiguous,
-        "words must be a flat, contiguous uint32 vector",
+        words.dtype in {np.dtype(f"u{bits // 8}") for bits in RINGS}
+        and words.ndim == 1
+        and words.flags.c_contiguous,
+        "words must be a flat, contiguous vector of uint32, uint16 or uint8",
     )

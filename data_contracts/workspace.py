@@ -103,16 +103,34 @@ class SiloWorkspace:
 
 
 @dataclass(frozen=True)
-class Contribution:
-    """A silo's input to a secure sum, already encoded in the ring Z_2^32.
+class InputKind:
+    """What the inputs of one secure sum must have in common.
 
     Attributes:
-        words: uint32 [d]; two's complement of the quantised signed integers.
-        model_hash: of the global model it was computed from; empty if from none.
+        ring_bits: width of a word, 32, 16 or 8; sums are exact modulo 2^ring_bits.
+        encoding_hash: of how numbers became words; empty for counts.
+        model_hash: of the global model they were computed from; empty if from none.
     """
 
-    words: NDArray[np.uint32]
+    ring_bits: int = 32
+    encoding_hash: str = ""
     model_hash: str = ""
+
+
+COUNTS = InputKind()
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """A silo's input to a secure sum, already encoded in the ring.
+
+    Attributes:
+        words: uint of `kind.ring_bits` [d]; two's complement of signed integers.
+        kind: what it is; a silo takes part only in sums of exactly this kind.
+    """
+
+    words: NDArray[np.unsignedinteger]
+    kind: InputKind = COUNTS
 
 
 @dataclass(frozen=True)

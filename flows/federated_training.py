@@ -44,7 +44,7 @@ from tasks.reporting.task import (
 )
 from tasks.secure_aggregation.task import aggregate_securely, say_what_is_exposed
 from tasks.validation.task import admit_silos
-from tasks.vocabulary.task import agree_on_vocabulary
+from tasks.vocabulary.task import admit_items, agree_on_vocabulary
 
 
 @flow(
@@ -96,13 +96,18 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
         record_departures(run, prepared.replies.failures)
         cohort = hosts.only(prepared.replies.values)
         say_what_is_exposed(cohort.silos, config.secure_aggregation)
+        admitted = admit_items(
+            cohort,
+            sum_securely,
+            min_silos_per_item=config.secure_aggregation.min_silos_per_item,
+        )
 
         base = load_checkpoint(config.model.init_from)
         model = initialise_global_model(
             config.model, vocabulary, config.server_optimizer, base
         )
         parent: ModelVersionRecord | str = base.sha256 if base else ""
-        initial, best, standing = model, model, Standing()
+        initial, best, standing, mean = model, model, Standing(), None
         validation = Question.of(config, Window.VALIDATION, cohort.silos)
         progress = start_progress(config.schedule.rounds)
 
@@ -111,6 +116,7 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
             job = RoundJob.of(
                 config, round_number, standing.cuts, cohort.silos,
                 prepared.total_examples,
+                num_items=vocabulary.size, admitted=admitted, last_mean=mean,
             )  # fmt: skip
             trained = train_on_silos(cohort, model.vector, job, config.cohort)
             clock.lap("train")
@@ -120,11 +126,11 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
                 round_number,
                 config.secure_aggregation,
                 min_silos=config.cohort.min_silos,
-                model_hash=model.vector_hash,
+                kind=job.input_kind(model.vector_hash),
                 deadline_seconds=config.cohort.deadline_seconds,
             )
             candidate, mean = update_global_model(
-                model, summed, job.fixed_point, config.server_optimizer, round_number
+                model, summed, job.encoding, config.server_optimizer, round_number
             )
             clock.lap("aggregate")
             evaluation = evaluate_on_silos(
@@ -151,6 +157,7 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
                     learning_rate=job.learning_rate,
                     train_loss=mean.loss,
                     update_norm=mean.norm,
+                    clipped_coordinates=mean.clipped,
                     seconds=clock.seconds(),
                     model_bytes=candidate.vector.nbytes,
                     metrics=evaluation.records(run.run_id, round_number),

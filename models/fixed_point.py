@@ -1,15 +1,16 @@
 """Signed fixed point: floats and counts as words of the ring Z_2^32, and back.
 
-A float x becomes the integer rint(x * limit / clip), limit = 2^(bits-1) - 1, stored
-in two's complement, so that adding words modulo 2^32 adds the integers. Rounding is
-deterministic: at these widths its error is that of a float32 sum (Bonawitz et al.
-2017, section 6 quantise the same way). Left out: 16-bit rings, which would need
-stochastic rounding, and 64-bit rings.
+A float x becomes the integer nearest to x * limit / clip, stored in two's complement,
+so that adding words modulo 2^32 adds the integers. At that width the rounding error is
+that of a float32 sum (Bonawitz et al. 2017, section 6 quantise the same way). The
+rings Z_2^16 and Z_2^8 send a half and a quarter of the bytes; they round at random, up
+or down, so that errors have mean zero (Alistarh et al. 2017, section 3.1).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,29 +18,41 @@ from numpy.typing import NDArray
 
 from data_contracts.errors import ConfigError, NotFiniteError, SiloInputError
 
-Words = NDArray[np.uint32]
+Words = NDArray[np.unsignedinteger]
+Dither = Callable[[int], NDArray[np.float64]]
 
 RING_BITS = 32
-_LARGEST_SUM = 2 ** (RING_BITS - 1) - 1
+RINGS = (8, 16, 32)
 _CHUNK = 32_768  # elements; 256 KiB of float64 stay in the second-level cache
 
 
-def bits_for(num_silos: int) -> int:
-    """Widest fixed point whose sum over `num_silos` silos cannot overflow.
+def limit_for(num_silos: int, ring_bits: int = RING_BITS) -> int:
+    """The largest integer whose sum over `num_silos` silos cannot overflow.
 
-    The largest b with n * (2^(b-1) - 1) < 2^31. Proof that this suffices: every
-    encoded integer q has |q| <= 2^(b-1) - 1, so any sum over at most n silos has
-    |sum| <= n * (2^(b-1) - 1) <= 2^31 - 1, and two's complement in Z_2^32 holds
-    -2^31 ... 2^31 - 1: the residue read as signed *is* the sum.
+    Proof: every encoded integer q has |q| <= limit = floor((2^(r-1) - 1) / n), so any
+    sum over at most n silos has |sum| <= 2^(r-1) - 1, and two's complement in Z_2^r
+    holds -2^(r-1) ... 2^(r-1) - 1: the residue read as signed *is* the sum.
 
-    >>> [bits_for(n) for n in (1, 2, 4, 100, 1000)]
-    [32, 31, 30, 25, 22]
+    >>> [limit_for(n) for n in (1, 4, 1000)], limit_for(5, 16), limit_for(5, 8)
+    ([2147483647, 536870911, 2147483], 6553, 25)
 
     Raises:
-        ConfigError: no silo, or so many that not even two bits remain.
+        ConfigError: no silo, or so many that the ring cannot hold one bit of each.
     """
-    largest_of_one = _largest_of_one(num_silos)
-    return (largest_of_one + 1).bit_length()
+    if ring_bits not in RINGS:
+        raise ConfigError(f"ring_bits {ring_bits} must be one of 8, 16 and 32")
+    largest_sum = (1 << (ring_bits - 1)) - 1
+    if not 1 <= num_silos <= largest_sum:
+        raise ConfigError(
+            f"num_silos {num_silos} must lie between 1 and {largest_sum} in a ring of "
+            f"{ring_bits} bits; take a wider one"
+        )
+    return largest_sum // num_silos
+
+
+def signed(words: Words) -> NDArray[np.signedinteger]:
+    """The same memory read as two's complement."""
+    return words.view(f"i{words.itemsize}")
 
 
 @dataclass(frozen=True)
@@ -48,38 +61,57 @@ class FixedPoint:
 
     Attributes:
         clip: coordinates are clipped to [-clip, clip].
-        bits: width of one encoded integer, sign included; `bits_for` gives it.
+        limit: the integer that stands for `clip`; `limit_for` gives it.
+        ring_bits: width of a word.
     """
 
     clip: float
-    bits: int
+    limit: int
+    ring_bits: int = RING_BITS
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.clip) and self.clip > 0):
             raise ConfigError(f"clip {self.clip} must be a finite number above 0")
-        if not 2 <= self.bits <= RING_BITS:
-            raise ConfigError(f"bits {self.bits} must lie between 2 and {RING_BITS}")
+        largest = limit_for(1, self.ring_bits)
+        if not 1 <= self.limit <= largest:
+            raise ConfigError(f"limit {self.limit} must lie between 1 and {largest}")
 
-    @property
-    def limit(self) -> int:
-        """The integer that stands for `clip`."""
-        return int(2 ** (self.bits - 1) - 1)
+    @classmethod
+    def of(cls, clip: float, num_silos: int, ring_bits: int = RING_BITS) -> FixedPoint:
+        """The finest one whose sum over `num_silos` silos cannot overflow."""
+        return cls(clip, limit_for(num_silos, ring_bits), ring_bits)
 
     @property
     def resolution(self) -> float:
         """The float that the integer 1 stands for."""
         return self.clip / self.limit
 
-    def encode(self, x: NDArray[np.floating]) -> tuple[Words, int]:
-        """(uint32 words [d], how many coordinates lay beyond the clip bound).
+    def empty(self, length: int) -> Words:
+        """Room for [length] words."""
+        return np.empty(length, dtype=f"u{self.ring_bits // 8}")
+
+    def encode(
+        self,
+        x: NDArray[np.floating],
+        *,
+        scale: float = 1.0,
+        dither: Dither | None = None,
+        out: Words | None = None,
+    ) -> tuple[Words, int]:
+        """(ring words [d], how many lay half a step or more beyond the clip).
 
         Args:
             x: float32 or float64 [d].
+            scale: 0 or above; what is encoded is `scale * x`.
+            dither: gives as many numbers, uniform in [0, 1), as it is asked for; they
+                round up or down at random. None: to the nearest integer.
+            out: where the words go; may be mapped from a file.
 
         Raises:
-            NotFiniteError: `x` holds NaN or infinity; nothing was encoded.
+            NotFiniteError: `x` holds NaN or infinity; nothing may be sent.
         """
-        words = np.empty(x.size, dtype=np.uint32)
+        words = self.empty(x.size) if out is None else out
+        bound = self.clip / scale if scale else math.inf
         scratch = np.empty(min(_CHUNK, x.size))
         clipped = 0
         for lo in range(0, x.size, _CHUNK):
@@ -88,15 +120,21 @@ class FixedPoint:
             scaled[:] = part
             # Overflow to infinity is a coordinate beyond the bound, not a surprise.
             with np.errstate(over="ignore"):
-                scaled *= self.limit / self.clip
-            np.rint(scaled, out=scaled)
+                scaled *= scale * self.limit / self.clip
             # NaN fails both comparisons, so it takes the slow branch as well.
             # As Python floats: a float32 would round the bound.
-            if not (-self.clip <= float(part.min()) <= float(part.max()) <= self.clip):
+            if not (-bound <= float(part.min()) <= float(part.max()) <= bound):
                 _require_finite(part)
-                clipped += int(np.count_nonzero(np.abs(scaled) > self.limit))
+                beyond = np.abs(scaled) >= self.limit + 0.5
+                clipped += int(np.count_nonzero(beyond))
                 np.clip(scaled, -self.limit, self.limit, out=scaled)
-            words[lo : lo + _CHUNK].view(np.int32)[:] = scaled
+            if dither is None:
+                np.rint(scaled, out=scaled)
+            else:
+                scaled += dither(part.size)
+                np.floor(scaled, out=scaled)
+                np.minimum(scaled, self.limit, out=scaled)
+            signed(words[lo : lo + _CHUNK])[:] = scaled
         return words, clipped
 
     def decode(self, total: NDArray[np.signedinteger]) -> NDArray[np.float64]:
@@ -107,13 +145,13 @@ class FixedPoint:
         return floats
 
 
-def encode_counts(counts: NDArray[np.integer], num_silos: int) -> Words:
+def encode_counts(counts: NDArray[np.integer], num_silos: int) -> NDArray[np.uint32]:
     """Exact integers [d] -> uint32 words [d], for a sum over `num_silos` silos.
 
     Raises:
         SiloInputError: a count is so large that the sum over all silos might not fit.
     """
-    largest = _largest_of_one(num_silos)
+    largest = limit_for(num_silos)
     if counts.size and not (-largest <= counts.min() and counts.max() <= largest):
         raise SiloInputError(
             f"a count is beyond +-{largest}, the most that {num_silos} silos can sum "
@@ -125,12 +163,6 @@ def encode_counts(counts: NDArray[np.integer], num_silos: int) -> Words:
 def decode_counts(total: NDArray[np.signedinteger]) -> NDArray[np.int64]:
     """Signed integer sums [d] are the summed counts [d]."""
     return np.asarray(total, dtype=np.int64)
-
-
-def _largest_of_one(num_silos: int) -> int:
-    if not 1 <= num_silos <= _LARGEST_SUM:
-        raise ConfigError(f"num_silos {num_silos} must lie between 1 and 2^31 - 1")
-    return int(_LARGEST_SUM // num_silos)
 
 
 def _require_finite(part: NDArray[np.floating]) -> None:

@@ -114,6 +114,18 @@ class SecureAggregationConfig(Section):
         description="Coordinates of a weighted update are clipped to +-clip before "
         "they become integers.",
     )
+    ring_bits: Literal[32, 16, 8] = Field(
+        32,
+        description="Bits a silo sends for each parameter and round. 16 and 8 round at "
+        "random and make the error good in later rounds; the first round takes 32.",
+    )
+    min_silos_per_item: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="An item that fewer silos trained on is left out of the sums, so "
+        "its row never shows what a single silo's people did. 1: every item is summed.",
+    )
 
 
 class ServerOptimizerConfig(Section):

@@ -14,6 +14,8 @@ from models.parameters import ParameterLayout, Vector, layout_of, read_vector
 from models.recommenders.sequence_recommender import SequenceRecommender
 from models.sequences import right_padded
 
+ITEM_TABLE = "items.weight"
+
 
 def build_recommender(config: ModelConfig, num_items: int) -> SequenceRecommender:
     """A module with the configured sizes; its parameters are not initialised."""

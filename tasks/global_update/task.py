@@ -12,9 +12,8 @@ from prefect.cache_policies import NO_CACHE
 
 from data_contracts.secure_aggregation import SecureSum
 from data_contracts.settings.training import ModelConfig, ServerOptimizerConfig
-from models.fixed_point import FixedPoint
 from models.vocabulary import Vocabulary
-from models.weighted_mean import WeightedMean, decode_contributions
+from models.weighted_mean import UpdateEncoding, WeightedMean
 from tasks.global_update.global_model import GlobalModel, fresh_model, moved
 from tasks.global_update.initialisation import random_start, warm_start
 
@@ -55,10 +54,10 @@ def initialise_global_model(
 def update_global_model(
     model: GlobalModel,
     summed: SecureSum,
-    fixed_point: FixedPoint,
+    encoding: UpdateEncoding,
     config: ServerOptimizerConfig,
     round_number: int,
 ) -> tuple[GlobalModel, WeightedMean]:
     """(candidate, decoded mean): one server step along the securely summed updates."""
-    mean = decode_contributions(summed.total, fixed_point)
+    mean = encoding.decode(summed.total)
     return moved(model, mean.update, config), mean

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def commit_to(words: NDArray[np.uint32], folder: Path, round_key: str) -> str:
+def commit_to(words: NDArray[np.unsignedinteger], folder: Path, round_key: str) -> str:
     """SHA-256 commitment to an update, hidden by a salt that stays in the silo.
 
     Without the salt, who guesses the training data could train on the guess and
@@ -20,7 +20,8 @@ def commit_to(words: NDArray[np.uint32], folder: Path, round_key: str) -> str:
     """
     salt = secrets.token_bytes(32)
     commitment = hashlib.sha256(b"silorec/update-commitment/1" + salt)
-    commitment.update(np.ascontiguousarray(words, "<u4").data)
+    little_endian = words.astype(words.dtype.newbyteorder("<"), copy=False)
+    commitment.update(little_endian.data)
     line = {
         "round": round_key,
         "salt": salt.hex(),

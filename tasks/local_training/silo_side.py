@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data_contracts.code_identity import code_hash
 from data_contracts.errors import SiloError
 from data_contracts.round_outcome import TrainingReceipt
@@ -16,8 +19,7 @@ from data_contracts.settings.training import (
     ModelConfig,
     ScheduleConfig,
 )
-from data_contracts.workspace import Contribution, SiloWorkspace
-from models.fixed_point import FixedPoint, bits_for
+from data_contracts.workspace import Contribution, InputKind, SiloWorkspace
 from models.full_ranking import rank_held_out
 from models.learning_rate import round_learning_rate
 from models.parameters import (
@@ -27,11 +29,12 @@ from models.parameters import (
     vector_hash,
     write_vector,
 )
-from models.recommenders.building import history_scorer
+from models.recommenders.building import ITEM_TABLE, history_scorer, layout_for
 from models.recommenders.warm import warm_recommender
+from models.row_admission import RowAdmission
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems
-from models.weighted_mean import encode_contribution
+from models.weighted_mean import UpdateEncoding, WeightedMean
 from tasks.local_training.commitments import commit_to
 from tasks.local_training.trainer import train, training_seed
 
@@ -45,7 +48,7 @@ class RoundJob:
         learning_rate: of this round.
         model: architecture.
         training: the local recipe.
-        fixed_point: encoding of the update.
+        encoding: of the update.
         weight_unit: weight of one training example; None: every silo weighs
             `1 / num_silos`.
         num_silos: silos in the secure sum.
@@ -55,7 +58,7 @@ class RoundJob:
     learning_rate: float
     model: ModelConfig
     training: LocalTrainingConfig
-    fixed_point: FixedPoint
+    encoding: UpdateEncoding
     weight_unit: float | None
     num_silos: int
 
@@ -67,8 +70,34 @@ class RoundJob:
         cuts: int,
         silos: tuple[str, ...],
         total_examples: int,
+        *,
+        num_items: int,
+        admitted: NDArray[np.bool_] | None = None,
+        last_mean: WeightedMean | None = None,
     ) -> RoundJob:
-        """The job of one round, after `cuts` cuts of the learning rate."""
+        """The job of one round.
+
+        Args:
+            config: of the run.
+            round_number: from 1.
+            cuts: how often the learning rate was cut.
+            silos: in the secure sum.
+            total_examples: training targets of all silos.
+            num_items: V.
+            admitted: bool [V], items whose rows take part in the sum; None: all.
+            last_mean: what the round before summed up to.
+        """
+        layout = layout_for(config.model, num_items)
+        encoding = UpdateEncoding.of(
+            layout,
+            len(silos),
+            config.secure_aggregation.clip,
+            ring_bits=config.secure_aggregation.ring_bits,
+            last_mean=None if last_mean is None else last_mean.update,
+            admission=None
+            if admitted is None
+            else RowAdmission.of(admitted, layout, ITEM_TABLE),
+        )
         by_examples = config.server_optimizer.weighting == "examples"
         return cls(
             round_number=round_number,
@@ -77,12 +106,21 @@ class RoundJob:
             ),
             model=config.model,
             training=config.local_training,
-            fixed_point=FixedPoint(
-                config.secure_aggregation.clip, bits_for(len(silos))
-            ),
+            encoding=encoding,
             weight_unit=1.0 / total_examples if by_examples else None,
             num_silos=len(silos),
         )
+
+    def input_kind(self, model_hash: str) -> InputKind:
+        """What every contribution to the sum of this round must be."""
+        return InputKind(self.encoding.ring_bits, self.encoding.fingerprint, model_hash)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What rounding and clipping took from the last contribution; stays in the silo."""
+
+    error: NDArray[np.float32] | None
 
 
 def train_round(
@@ -113,11 +151,22 @@ def train_round(
     )
     model_delta = read_vector(module)
     model_delta -= global_model
-    words, clipped = encode_contribution(model_delta, weight, loss, job.fixed_point)
-    workspace.put(Contribution(words, vector_hash(global_model)))
+    # What rounding took from the last contribution is made good in this one.
+    carried = workspace.get(Carried).error if workspace.has(Carried) else None
+    seed = training_seed(job.training.seed, workspace.silo, job.round_number)
+    encoded = job.encoding.encode(
+        model_delta,
+        weight,
+        loss,
+        dither=np.random.default_rng([seed, 1]).random,
+        carried=carried,
+    )
+    workspace.put(Carried(encoded.error))
+    kind = job.input_kind(vector_hash(global_model))
+    workspace.put(Contribution(encoded.words, kind))
     key = f"{workspace.run_id}/{job.round_number}"
-    commitment = commit_to(words, workspace.folder, key)
-    return TrainingReceipt(commitment, clipped, seconds, code_hash())
+    commitment = commit_to(encoded.words, workspace.folder, key)
+    return TrainingReceipt(commitment, seconds, code_hash())
 
 
 @dataclass(frozen=True, kw_only=True)

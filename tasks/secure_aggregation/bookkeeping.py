@@ -93,7 +93,7 @@ class Books:
             self.receiver.lose(SiloFailure(silo, error.reason, error.message))
 
     def close(
-        self, total: NDArray[np.int64], mode: Literal["masked", "plain"]
+        self, total: NDArray[np.signedinteger], mode: Literal["masked", "plain"]
     ) -> SecureSum:
         """The result, with everything that was written down."""
         commitments, failures = self.receiver.commitments, self.receiver.failures

@@ -147,13 +147,19 @@ class Client:
         return dealt
 
     def mask_input(
-        self, delivery: ShareDelivery, words: NDArray[np.uint32]
+        self,
+        delivery: ShareDelivery,
+        words: NDArray[np.unsignedinteger],
+        *,
+        threads: int = 1,
     ) -> MaskedInput:
         """Phase 2: the input under its self mask and all pairwise masks.
 
         Args:
             delivery: U2 and the boxes for this silo.
-            words: uint32 [d]; masked in place when writeable, so hand it over.
+            words: uint of the ring [d]; masked in place when writeable, so hand it
+                over.
+            threads: how many may mask at a time.
 
         Raises:
             ProtocolError: a box does not open or break its commitment, or U2 is wrong.
@@ -168,8 +174,10 @@ class Client:
             "the coordinator lists other shares than we dealt",
         )
         self._require(
-            words.dtype == np.uint32 and words.shape == (held.length,),
-            f"the input must be {held.length} words of uint32, as advertised",
+            words.dtype == np.dtype(f"u{terms.kind.ring_bits // 8}")
+            and words.shape == (held.length,),
+            f"the input must be {held.length} words of {terms.kind.ring_bits} bits, "
+            "as agreed",
         )
         keys = {key.silo: key for key in dealt.roster.keys}
         shares = {
@@ -177,7 +185,7 @@ class Client:
         }
 
         masked = words if words.flags.writeable else words.copy()
-        apply_masks(masked, self._masks(dealt, delivery))
+        apply_masks(masked, self._masks(dealt, delivery), threads=threads)
         sha256 = words_sha256(masked)
         identities = {silo: key.identity for silo, key in keys.items()}
         self._enter(InputUploaded(terms, held.context, identities, shares, sha256))

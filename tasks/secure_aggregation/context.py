@@ -18,7 +18,6 @@ from data_contracts.secure_aggregation import AggregationTerms, Roster, SealedSh
 
 Field = bytes | str | int | float | Sequence["Field"]
 
-_RING_BITS = 32
 _MASK_GENERATOR = "AES-256-CTR"
 
 
@@ -73,10 +72,10 @@ def context_hash(terms: AggregationTerms, length: int) -> bytes:
         terms.threshold,
         terms.min_silos,
         length,
-        _RING_BITS,
-        terms.clip,
+        terms.kind.ring_bits,
+        terms.kind.encoding_hash,
         _MASK_GENERATOR,
-        terms.model_hash,
+        terms.kind.model_hash,
     )
 
 
@@ -105,9 +104,10 @@ def dealers_hash(context: bytes, dealers: Sequence[tuple[str, bytes]]) -> bytes:
     return digest(Domain.DEALERS, context, list(dealers))
 
 
-def words_sha256(words: NDArray[np.uint32]) -> str:
+def words_sha256(words: NDArray[np.unsignedinteger]) -> str:
     """SHA-256 hex of words [d] as little-endian bytes."""
-    return hashlib.sha256(words.astype("<u4", copy=False).data).hexdigest()
+    little_endian = words.astype(words.dtype.newbyteorder("<"), copy=False)
+    return hashlib.sha256(little_endian.data).hexdigest()
 
 
 def _encoded(field: Field) -> bytes:

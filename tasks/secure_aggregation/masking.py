@@ -1,13 +1,17 @@
 """The mask kernel: AES-256-CTR words added to or taken from a vector (PROTOCOL.md, 7).
 
-Word i of the mask of a key is bytes 4i ... 4i+3 of its keystream, little-endian, and
-the counter starts at i / 4: any range can be masked alone, in any order, by anybody.
+Word i of the mask of a key is the w bytes from byte w i of its keystream, as
+little-endian; w is 4, 2 or 1 with the ring. The counter counts blocks of 16 bytes, so
+any range can be masked alone, in any order, by anybody: in threads, or in a file that
+is mapped into memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise as neighbours
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
@@ -15,9 +19,12 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from numpy.typing import NDArray
 
-_WORDS_PER_BLOCK = 4
-_CHUNK = 65_536  # words: 256 KiB, so keystream and vector share the second-level cache
-_ZEROS = bytes(4 * _CHUNK)
+Words = NDArray[np.unsignedinteger]
+
+_BLOCK_BYTES = 16
+_CHUNK_BYTES = 256 * 1024  # keystream and vector share the second-level cache
+_ZEROS = bytes(_CHUNK_BYTES)
+_ENOUGH_FOR_A_THREAD = 8 * _CHUNK_BYTES
 
 
 @dataclass(frozen=True)
@@ -41,34 +48,52 @@ def pairwise(key: bytes, seat: int, other_seat: int) -> Mask:
 
 
 def apply_masks(
-    words: NDArray[np.uint32], masks: Sequence[Mask], *, start: int = 0
+    words: Words, masks: Sequence[Mask], *, start: int = 0, threads: int = 1
 ) -> None:
-    """Apply all masks to `words` in place, modulo 2^32.
+    """Apply all masks to `words` in place, modulo 2^(8 w).
 
     Args:
-        words: uint32 [k], elements start ... start + k of the whole vector.
+        words: uint32, uint16 or uint8 [k], elements start ... start + k of the whole
+            vector; may be mapped from a file.
         masks: every mask of this vector.
         start: where the range begins in the whole vector.
+        threads: how many work on it; the result has the same bits for any number.
 
-    Memory beyond the vector: 256 KiB and one cipher state per mask.
+    Memory beyond the vector, per thread: 256 KiB and one cipher state per mask.
     """
-    streams = [(_keystream(mask.key, start), mask.subtract) for mask in masks]
-    buffer = np.empty(_CHUNK, dtype="<u4")
+    parts = max(1, min(threads, words.nbytes // _ENOUGH_FOR_A_THREAD))
+    if parts == 1:
+        _apply_to_range(words, masks, start)
+        return
+    bounds = [words.size * part // parts for part in range(parts + 1)]
+    with ThreadPoolExecutor(parts) as pool:
+        ranges = [
+            pool.submit(_apply_to_range, words[lo:hi], masks, start + lo)
+            for lo, hi in neighbours(bounds)
+        ]
+        for done in ranges:
+            done.result()
+
+
+def _apply_to_range(words: Words, masks: Sequence[Mask], start: int) -> None:
+    width = words.itemsize
+    streams = [(_keystream(m.key, width * start), m.subtract) for m in masks]
+    buffer = np.empty(_CHUNK_BYTES // width, dtype=f"<u{width}")
     raw = buffer.data.cast("B")
     zeros = memoryview(_ZEROS)
-    for lo in range(0, words.size, _CHUNK):
-        chunk = words[lo : lo + _CHUNK]
+    for lo in range(0, words.size, buffer.size):
+        chunk = words[lo : lo + buffer.size]
         noise = buffer[: chunk.size]
         for stream, subtract in streams:
-            stream.update_into(zeros[: 4 * chunk.size], raw)
+            stream.update_into(zeros[: chunk.nbytes], raw)
             (np.subtract if subtract else np.add)(chunk, noise, out=chunk)
 
 
-def _keystream(key: bytes, start: int) -> CipherContext:
-    """The keystream of `key` from word `start` on."""
-    block, offset = divmod(start, _WORDS_PER_BLOCK)
+def _keystream(key: bytes, byte: int) -> CipherContext:
+    """The keystream of `key` from this byte on."""
+    block, offset = divmod(byte, _BLOCK_BYTES)
     # The counter begins at the block and the nonce part is zero: a key masks exactly
     # one vector, so no counter is ever used twice.
     stream = Cipher(AES256(key), CTR(block.to_bytes(16))).encryptor()
-    stream.update(bytes(4 * offset))
+    stream.update(bytes(offset))
     return stream

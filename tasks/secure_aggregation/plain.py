@@ -17,12 +17,14 @@ from data_contracts.secure_aggregation import (
     SiloMessage,
 )
 from data_contracts.workspace import SiloFailure
+from models.fixed_point import signed
 from tasks.secure_aggregation.context import words_sha256
 from tasks.secure_aggregation.quorum import (
     most_common_length,
     odd_lengths,
     require_quorum,
 )
+from tasks.secure_aggregation.running_sum import RunningSum
 
 
 class PlainServer:
@@ -36,7 +38,7 @@ class PlainServer:
     def __init__(self, terms: AggregationTerms) -> None:
         self.terms = terms
         self.failures: dict[str, SiloFailure] = {}
-        self._inputs: dict[str, NDArray[np.uint32]] = {}
+        self._inputs: dict[str, NDArray[np.unsignedinteger]] = {}
 
     @property
     def commitments(self) -> dict[str, str]:
@@ -57,9 +59,14 @@ class PlainServer:
         if not isinstance(message, PlainInput) or message.silo != sender:
             raise ProtocolError(f"silo {sender} did not send its own plain input")
         message.check()
+        sent, agreed = message.words.itemsize * 8, self.terms.kind.ring_bits
+        if sent != agreed:
+            raise ProtocolError(
+                f"silo {sender} sent words of {sent} bits instead of {agreed}"
+            )
         self._inputs[sender] = message.words
 
-    def add(self) -> NDArray[np.int64]:
+    def add(self) -> NDArray[np.signedinteger]:
         """The signed sum [d] of the inputs of the most common length.
 
         Raises:
@@ -77,7 +84,7 @@ class PlainServer:
             self.terms,
             self.failures,
         )
-        total = np.zeros(length, dtype=np.uint32)
+        total = RunningSum()
         for words in self._inputs.values():
-            np.add(total, words, out=total)
-        return total.view(np.int32).astype(np.int64)
+            total.add(words)
+        return signed(total.take())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from data_contracts.secure_aggregation import AggregationTerms, Phase, SecureSum
@@ -10,6 +11,8 @@ from tasks.secure_aggregation import silo_side
 from tasks.secure_aggregation.bookkeeping import Books, Clock
 from tasks.secure_aggregation.plain import PlainServer
 from tasks.secure_aggregation.server import Server
+
+MOST_THREADS = 8  # more only wait for memory
 
 
 def run_protocol(
@@ -32,7 +35,7 @@ def run_protocol(
         ProtocolError: the terms protect nothing, or a silo dealt shares that cannot
             open its part.
     """
-    server = Server(terms)
+    server = Server(terms, threads=_free_cores())
     books = Books(cohort, server, deadline_seconds, clock)
 
     with books.phase(Phase.ADVERTISE_KEYS):
@@ -61,6 +64,11 @@ def run_protocol(
         total = server.unmask()
 
     return books.close(total, "masked")
+
+
+def _free_cores() -> int:
+    """Cores the coordinator may use while the silos wait for it."""
+    return min(len(os.sched_getaffinity(0)), MOST_THREADS)
 
 
 def run_in_the_clear(

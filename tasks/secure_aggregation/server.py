@@ -27,6 +27,7 @@ from data_contracts.secure_aggregation import (
     SurvivorList,
 )
 from data_contracts.workspace import SiloFailure
+from models.fixed_point import signed
 from tasks.secure_aggregation.context import context_hash, dealt_hash, words_sha256
 from tasks.secure_aggregation.identity import keys_are_signed, survivors_are_signed
 from tasks.secure_aggregation.masking import apply_masks
@@ -36,6 +37,7 @@ from tasks.secure_aggregation.quorum import (
     require_quorum,
     unsigned,
 )
+from tasks.secure_aggregation.running_sum import Room, RunningSum
 from tasks.secure_aggregation.transitions import (
     SERVER,
     PhaseClosed,
@@ -48,6 +50,11 @@ from tasks.secure_aggregation.unmasking import check_reveal, masks_to_remove
 class Server:
     """One aggregation at the coordinator.
 
+    Args:
+        terms: what the silos are offered.
+        room: gives the one vector that the coordinator keeps.
+        threads: how many take masks off at a time.
+
     `receive` takes a silo's message or refuses it; each `close_...` ends a phase and
     gives what is sent next. The result does not depend on the order of messages.
 
@@ -56,9 +63,12 @@ class Server:
         failures: silo -> why it was lost, at whatever phase.
     """
 
-    def __init__(self, terms: AggregationTerms) -> None:
+    def __init__(
+        self, terms: AggregationTerms, *, room: Room = np.empty, threads: int = 1
+    ) -> None:
         terms.check()
         self.terms = terms
+        self._threads = threads
         self.failures: dict[str, SiloFailure] = {}
         self._state = ServerState.COLLECTING_KEYS
         self._keys: dict[str, KeyAdvertisement] = {}
@@ -68,7 +78,7 @@ class Server:
         self._revealed: dict[str, RevealedShares] = {}
         self._roster = Roster(b"", 0, ())
         self._dealers: tuple[tuple[str, bytes], ...] = ()
-        self._total = np.zeros(0, dtype=np.uint32)
+        self._sum = RunningSum(room)
 
     @property
     def commitments(self) -> dict[str, str]:
@@ -134,7 +144,6 @@ class Server:
         dealt = [self._dealt[silo] for silo in seats if silo in self._dealt]
         self._require_quorum(self._dealt, Phase.SHARE_KEYS)
         self._dealers = tuple((d.silo, dealt_hash(d)) for d in dealt)
-        self._total = np.zeros(self._roster.length, dtype=np.uint32)
         self._state = after
         return {
             recipient.silo: ShareDelivery(
@@ -171,7 +180,7 @@ class Server:
         in_order = sorted(signed, key=lambda pair: self.terms.seat(pair[0]))
         return ConfirmedList(self._roster.context, tuple(in_order))
 
-    def unmask(self) -> NDArray[np.int64]:
+    def unmask(self) -> NDArray[np.signedinteger]:
         """End of phase 4: the signed sum [d] of the inputs of U3.
 
         Raises:
@@ -189,9 +198,10 @@ class Server:
             self._dealt,
             {silo: self._revealed[silo] for silo in helpers},
         )
-        apply_masks(self._total, masks)
+        total = self._sum.take()
+        apply_masks(total, masks, threads=self._threads)
         self._state = after
-        return self._total.view(np.int32).astype(np.int64)
+        return signed(total)
 
     def _take_keys(self, message: KeyAdvertisement) -> None:
         silo = message.silo
@@ -220,17 +230,19 @@ class Server:
         _require(silo in self._dealt, silo, "it has dealt no shares")
         _require(silo not in self._uploads, silo, "its input is here already")
         self._require_context(message)
+        ring, length = self.terms.kind.ring_bits, self._roster.length
         _require(
-            message.words.size == self._roster.length,
+            message.words.itemsize * 8 == ring and message.words.size == length,
             silo,
-            f"it holds {message.words.size} words instead of {self._roster.length}",
+            f"it holds {message.words.size} words of {message.words.itemsize * 8} bits "
+            f"instead of {length} of {ring}",
         )
         _require(
             words_sha256(message.words) == message.sha256,
             silo,
             "the words changed on their way",
         )
-        np.add(self._total, message.words, out=self._total)
+        self._sum.add(message.words)
         self._uploads[silo] = message.sha256
 
     def _take_confirmation(self, message: Confirmation) -> None:

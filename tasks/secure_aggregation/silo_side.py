@@ -39,8 +39,8 @@ def advertise_keys(
 
     Raises:
         SiloError: there is no contribution.
-        ProtocolError: terms of another run or another global model, or that this silo
-            does not accept.
+        ProtocolError: terms of another run, model or encoding, or that this silo does
+            not accept.
     """
     if terms.run_id != workspace.run_id:
         raise ProtocolError(
@@ -48,10 +48,10 @@ def advertise_keys(
             f"terms of run {terms.run_id}"
         )
     contribution = workspace.get(Contribution)
-    if terms.model_hash != contribution.model_hash:
+    if terms.kind != contribution.kind:
         raise ProtocolError(
-            f"silo {workspace.silo} was offered terms for another global model than "
-            "the one it received; nothing was sent"
+            f"silo {workspace.silo} was offered terms for another global model or "
+            "another encoding than those it trained with; nothing was sent"
         )
     client = Client(
         workspace.silo,
@@ -80,7 +80,10 @@ def upload_masked_input(
 ) -> MaskedInput:
     """Mask the contribution and hand it over; it is gone from the silo's shelf."""
     words = workspace.take(Contribution).words
-    return workspace.get(Client).mask_input(delivery, words)
+    compute = workspace.config.compute
+    return workspace.get(Client).mask_input(
+        delivery, words, threads=compute.threads if compute else 1
+    )
 
 
 def confirm_survivors(

@@ -8,15 +8,22 @@ from prefect.cache_policies import NO_CACHE
 from data_contracts.errors import ConfigError, QuorumLostError
 from data_contracts.progress import announce
 from data_contracts.secure_aggregation import (
-    PLAIN_WARNING,
-    TWO_SILOS_WARNING,
     AggregationTerms,
     SecureSum,
     threshold_for,
 )
 from data_contracts.settings.training import SecureAggregationConfig
-from data_contracts.workspace import Cohort
+from data_contracts.workspace import COUNTS, Cohort, InputKind
 from tasks.secure_aggregation.protocol import run_in_the_clear, run_protocol
+
+TWO_SILOS_WARNING = (
+    "With two silos, secure aggregation hides their updates from the coordinator only: "
+    "each silo can subtract its own update from the sum and read the other's."
+)
+PLAIN_WARNING = (
+    "Secure aggregation is off (secure_aggregation.mode is plain): the coordinator "
+    "sees every silo's update and can learn from it what is in the silo's data."
+)
 
 _RUNS = {"masked": run_protocol, "plain": run_in_the_clear}
 
@@ -34,7 +41,7 @@ def aggregate_securely(
     config: SecureAggregationConfig,
     *,
     min_silos: int,
-    model_hash: str = "",
+    kind: InputKind = COUNTS,
     deadline_seconds: float | None = None,
 ) -> SecureSum:
     """The exact integer sum of the silos' shelved contributions.
@@ -43,9 +50,9 @@ def aggregate_securely(
         cohort: the silos; each must have shelved a `Contribution`, which is used up.
         purpose: what is summed, for example `item counts`.
         round_number: 0 before the first round.
-        config: masked or plain, and the agreed clip bound.
+        config: masked or plain.
         min_silos: the quorum; masked mode also needs t = floor(2n/3) + 1 silos.
-        model_hash: global model the contributions were computed from, if any.
+        kind: ring, encoding and global model of the contributions.
         deadline_seconds: silos that take longer in any phase are left out.
 
     Raises:
@@ -71,8 +78,7 @@ def aggregate_securely(
         members=members,
         threshold=threshold_for(len(members)),
         min_silos=min_silos,
-        clip=config.clip,
-        model_hash=model_hash,
+        kind=kind,
     )
     return _RUNS[config.mode](cohort, terms, deadline_seconds=deadline_seconds)
 

@@ -10,6 +10,8 @@ from data_contracts.errors import SiloInputError
 from data_contracts.tables import SiloTables
 from data_contracts.workspace import Contribution, SiloWorkspace
 from models.fixed_point import encode_counts
+from models.sequences import SequenceData
+from models.vocabulary import Vocabulary
 
 # Without an items table, the catalogue is what users touched; an item that fewer
 # people than this touched could point at one of them and stays unnamed.
@@ -53,3 +55,10 @@ def count_items(
             "shared catalogue; check the item_id columns of interactions and items"
         )
     workspace.put(Contribution(encode_counts(counts, num_silos)))
+
+
+def mark_trained_items(workspace: SiloWorkspace, num_silos: int) -> None:
+    """Shelve a 1 for every item of the vocabulary that this silo trains on."""
+    marks = np.zeros(workspace.get(Vocabulary).size, dtype=np.int64)
+    marks[workspace.get(SequenceData).training_items()] = 1
+    workspace.put(Contribution(encode_counts(marks, num_silos)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -13,7 +15,11 @@ from data_contracts.secure_aggregation import SecureSum
 from data_contracts.workspace import Cohort
 from models.fixed_point import decode_counts
 from models.vocabulary import Vocabulary
-from tasks.vocabulary.silo_side import count_items, name_catalogue
+from tasks.vocabulary.silo_side import (
+    count_items,
+    mark_trained_items,
+    name_catalogue,
+)
 
 
 @task(name="Agree on vocabulary", cache_policy=NO_CACHE)
@@ -47,3 +53,43 @@ def agree_on_vocabulary(
             "lower preprocessing.min_interactions_per_item"
         )
     return Vocabulary(i for i, yes in zip(catalogue, admitted, strict=True) if yes)
+
+
+@task(name="Admit items to the sums", cache_policy=NO_CACHE)
+def admit_items(
+    cohort: Cohort,
+    sum_securely: Callable[[Cohort, str], SecureSum],
+    *,
+    min_silos_per_item: int,
+) -> NDArray[np.bool_] | None:
+    """Which items enough silos train on, bool [V]; None: nobody asked.
+
+    The rows of all others never enter a sum of updates: in it they would be the update
+    of the few silos that have them.
+
+    Args:
+        cohort: silos whose sequences are ready.
+        sum_securely: runs secure aggregation over the contributions of a cohort.
+        min_silos_per_item: fewest silos.
+
+    Raises:
+        QuorumLostError: no item is trained on by so many silos.
+    """
+    if min_silos_per_item <= 1:
+        return None
+    marked = cohort.call(mark_trained_items, len(cohort.silos))
+    counts = decode_counts(
+        sum_securely(cohort.only(marked.values), "silos per item").total
+    )
+    admitted: NDArray[np.bool_] = counts >= min_silos_per_item
+    if not admitted.any():
+        raise QuorumLostError(
+            f"no item is trained on by {min_silos_per_item} silos; lower "
+            "secure_aggregation.min_silos_per_item"
+        )
+    left_out = int((~admitted).sum())
+    announce().note(
+        f"{left_out} of {len(admitted)} items are trained on by fewer than "
+        f"{min_silos_per_item} silos: their rows stay as they begin and are never sent."
+    )
+    return admitted

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from models.fixed_point import FixedPoint, bits_for
+from models.fixed_point import FixedPoint
 from tasks.secure_aggregation.masking import Mask, apply_masks
 from tests.simulators.secure_round import SecureRound, random_inputs, terms_for
 
@@ -67,7 +67,7 @@ def keystream_seconds(num_masks: int, words: int) -> float:
 def silo_seconds(num_silos: int, words: int) -> tuple[float, float]:
     """CPU seconds for a silo to mask its update, and to quantise and mask it."""
     update = np.random.default_rng(0).normal(0, 0.01, words).astype(np.float32)
-    encoding = FixedPoint(4.0, bits_for(num_silos))
+    encoding = FixedPoint.of(4.0, num_silos)
     masks = _masks(num_silos)
     ready = encoding.encode(update)[0]
     return (
@@ -83,7 +83,7 @@ def coordinator_seconds(num_silos: int, words: int) -> float:
     between them and the silo that vanished, 2 (n - 1) in all.
     """
     uploads = [np.ones(words, np.uint32) for _ in range(2)]
-    encoding, masks = FixedPoint(4.0, bits_for(num_silos)), _masks(2 * (num_silos - 1))
+    encoding, masks = FixedPoint.of(4.0, num_silos), _masks(2 * (num_silos - 1))
 
     def work() -> None:
         total = np.zeros(words, np.uint32)

@@ -42,8 +42,9 @@ def play_round(federation, model, round_number=1):
     if round_number == 1:
         federation.begin_run()
     job = RoundJob.of(
-        config, round_number, 0, cohort.silos, federation.prepared.total_examples
-    )
+        config, round_number, 0, cohort.silos, federation.prepared.total_examples,
+        num_items=federation.vocabulary.size,
+    )  # fmt: skip
     trained = train_on_silos.fn(cohort, model.vector, job, config.cohort)
     summed = aggregate_securely.fn(
         cohort.only(trained.values),
@@ -51,10 +52,10 @@ def play_round(federation, model, round_number=1):
         round_number,
         config.secure_aggregation,
         min_silos=2,
-        model_hash=model.vector_hash,
+        kind=job.input_kind(model.vector_hash),
     )
     candidate, mean = update_global_model.fn(
-        model, summed, job.fixed_point, config.server_optimizer, round_number
+        model, summed, job.encoding, config.server_optimizer, round_number
     )
     return candidate, mean, trained, summed
 

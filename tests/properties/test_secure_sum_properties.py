@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_contracts.errors import QuorumLostError
-from models.fixed_point import FixedPoint, bits_for, encode_counts
+from models.fixed_point import FixedPoint, encode_counts
 from tasks.secure_aggregation.masking import Mask, apply_masks
 from tasks.secure_aggregation.shamir import combine, split
 from tests.simulators.deterministic_bytes import deterministic_bytes
@@ -100,7 +100,7 @@ def test_any_t_shares_give_any_secret_back(secret, data):
     values=st.lists(st.floats(-1, 1), min_size=1, max_size=20),
 )
 def test_fixed_point_is_right_to_half_a_step(num_silos, clip, values):
-    point = FixedPoint(clip, bits_for(num_silos))
+    point = FixedPoint.of(clip, num_silos)
     x = np.array(values) * clip
     words, clipped = point.encode(x)
     error = np.abs(point.decode(words.view(np.int32)) - x)

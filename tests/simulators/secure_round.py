@@ -20,7 +20,8 @@ from data_contracts.secure_aggregation import (
     SurvivorList,
     threshold_for,
 )
-from data_contracts.workspace import SiloFailure
+from data_contracts.workspace import InputKind, SiloFailure
+from models.fixed_point import limit_for, signed
 from tasks.secure_aggregation.client import Client
 from tasks.secure_aggregation.identity import Identity
 from tasks.secure_aggregation.server import Server
@@ -38,8 +39,7 @@ def terms_for(num_silos: int, **changes: Any) -> AggregationTerms:
         "members": tuple(f"silo-{i}" for i in range(1, num_silos + 1)),
         "threshold": threshold_for(num_silos),
         "min_silos": 2,
-        "clip": 4.0,
-        "model_hash": "ab" * 32,
+        "kind": InputKind(32, "cd" * 32, "ab" * 32),
     }
     return AggregationTerms(**(values | changes))
 
@@ -138,16 +138,19 @@ class SecureRound:
 
 
 def random_inputs(
-    num_silos: int, length: int, *, seed: int = 0
-) -> dict[str, NDArray[np.uint32]]:
-    """Signed 24-bit integers as ring words, for silo-1, silo-2, ..."""
+    num_silos: int, length: int, *, seed: int = 0, ring_bits: int = 32
+) -> dict[str, NDArray[np.unsignedinteger]]:
+    """Integers that fill most of the ring, as its words, for silo-1, silo-2, ..."""
+    bound = min(2**23, limit_for(num_silos, ring_bits))
     numbers = np.random.default_rng(seed).integers(
-        -(2**23), 2**23, size=(num_silos, length), dtype=np.int32
+        -bound, bound, size=(num_silos, length), dtype=f"i{ring_bits // 8}"
     )
-    return {f"silo-{i}": row.view(np.uint32) for i, row in enumerate(numbers, 1)}
+    return {
+        f"silo-{i}": row.view(f"u{ring_bits // 8}") for i, row in enumerate(numbers, 1)
+    }
 
 
 def integer_sum(inputs: Mapping[str, NDArray[np.uint32]]) -> list[int]:
     """The sum in Python's unbounded integers."""
-    rows = [words.view(np.int32).tolist() for words in inputs.values()]
+    rows = [signed(words).tolist() for words in inputs.values()]
     return [sum(column) for column in zip(*rows, strict=True)]

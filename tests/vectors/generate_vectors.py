@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from data_contracts.secure_aggregation import AggregationTerms
+from data_contracts.workspace import InputKind
 from tasks.secure_aggregation.boxes import SealedChannel, Shares
 from tasks.secure_aggregation.context import canonical, context_hash, words_sha256
 from tasks.secure_aggregation.keys import KeyPair, agree, pair_key, self_key
@@ -30,8 +31,7 @@ TERMS = AggregationTerms(
     members=("east", "north", "west"),
     threshold=3,
     min_silos=3,
-    clip=0.25,
-    model_hash="c0ffee" * 10,
+    kind=InputKind(32, "ec0de" * 12, "c0ffee" * 10),
 )
 OFFSETS = (0, 1, 3, 4, 65_535, 65_536, 10**9 + 1)
 

@@ -26,8 +26,8 @@ DIED = SiloFailure("west", FailureReason.DIED, "the silo's process is gone")
 LATE = SiloFailure("east", FailureReason.TIMED_OUT, "reveal took longer than 9 s")
 
 
-def receipt(silo: str, clipped: int) -> TrainingReceipt:
-    return TrainingReceipt(f"commitment of {silo}", clipped, 2.5, "code")
+def receipt(silo: str) -> TrainingReceipt:
+    return TrainingReceipt(f"commitment of {silo}", 2.5, "code")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def outcome() -> RoundOutcome:
         cohort=("north", "south", "west", "east"),
         snapshots={silo: f"data of {silo}" for silo in ("north", "south", "west")},
         trained=SiloReplies(
-            {s: receipt(s, n) for n, s in enumerate(("north", "west", "east"), 1)},
+            {s: receipt(s) for s in ("north", "west", "east")},
             {"south": NOT_FINITE},
         ),
         summed=SecureSum(
@@ -58,6 +58,7 @@ def outcome() -> RoundOutcome:
         learning_rate=0.01,
         train_loss=6.5,
         update_norm=1.25,
+        clipped_coordinates=6,
         seconds={"train": 1.0, "aggregate": 2.0, "evaluate": 3.0, "round": 7.0},
         model_bytes=50,
         metrics=(
@@ -82,7 +83,7 @@ def rows(outcome: RoundOutcome, kind: type) -> list:
 def test_the_round_row_adds_up(outcome):
     (row,) = rows(outcome, RoundRecord)
     assert (row.contributors, row.dropped) == (2, 2)
-    assert row.clipped_coordinates == 1 + 2 + 3
+    assert row.clipped_coordinates == 6
     assert row.bytes_up == 207
     assert row.bytes_down == 1000 + 4 * 50
     assert (row.train_seconds, row.round_seconds) == (1.0, 7.0)

@@ -6,8 +6,8 @@ import pytest
 from data_contracts.records import Verdict
 from data_contracts.secure_aggregation import SecureSum
 from data_contracts.settings.training import ScheduleConfig, ServerOptimizerConfig
-from models.fixed_point import FixedPoint
-from models.weighted_mean import encode_contribution
+from models.fixed_point import signed
+from models.weighted_mean import Block, UpdateEncoding
 from tasks.global_update.acceptance import Standing, rule_on
 from tasks.global_update.global_model import fresh_model
 from tasks.global_update.task import update_global_model
@@ -105,18 +105,18 @@ def test_decisions_belong_to_the_run_and_the_round():
 
 
 def test_a_server_step_moves_the_model_by_the_decoded_mean_and_keeps_the_old_one():
-    config, point = ServerOptimizerConfig(name="momentum"), FixedPoint(4.0, 30)
+    config = ServerOptimizerConfig(name="momentum")
+    encoding = UpdateEncoding(32, 4, (Block(3, 4.0),))
     model = fresh_model(np.zeros(3, np.float32), config)
-    words, _ = encode_contribution(
-        np.array([1.0, -2.0, 0.5], np.float32), 0.5, 6.4, point
-    )
+    delta = np.array([1.0, -2.0, 0.5], np.float32)
+    words = encoding.encode(delta, 0.5, 6.4, dither=np.zeros).words
     summed = SecureSum(
-        total=words.view(np.int32).astype(np.int64), contributors=("north",),
+        total=signed(words), contributors=("north",),
         dropped={}, faults={}, mode="masked", bytes_up={}, bytes_down=0,
         commitments={}, phase_seconds={},
     )  # fmt: skip
-    one, mean = update_global_model.fn(model, summed, point, config, 1)
-    two, _ = update_global_model.fn(one, summed, point, config, 2)
+    one, mean = update_global_model.fn(model, summed, encoding, config, 1)
+    two, _ = update_global_model.fn(one, summed, encoding, config, 2)
     assert one.vector == pytest.approx([1.0, -2.0, 0.5], abs=1e-6)
     assert two.vector == pytest.approx(2.9 * one.vector, abs=1e-6)
     assert mean.loss == pytest.approx(6.4, abs=1e-5)

@@ -3,41 +3,49 @@ import pytest
 
 from data_contracts.errors import NotFiniteError
 from data_contracts.settings.training import ScheduleConfig, ServerOptimizerConfig
-from models.fixed_point import FixedPoint, bits_for
+from models.fixed_point import signed
 from models.learning_rate import round_learning_rate
 from models.server_optimizers import ServerState, server_step
 from models.weighted_mean import (
     LOSS_SCALE,
-    decode_contributions,
-    encode_contribution,
+    Block,
+    UpdateEncoding,
+    WeightedMean,
 )
+
+
+def encoding_of(size: int, num_silos: int = 4) -> UpdateEncoding:
+    return UpdateEncoding(32, num_silos, (Block(size, 4.0),))
+
+
+def summed(encoding: UpdateEncoding, *updates: tuple) -> WeightedMean:
+    """The mean of (delta, weight, loss) after a secure sum."""
+    total = 0
+    for delta, weight, loss in updates:
+        words = encoding.encode(delta, weight, loss, dither=np.zeros).words
+        total = total + words
+    return encoding.decode(signed(total))
 
 
 def test_the_decoded_mean_is_the_weighted_mean_within_half_a_step():
     generator = np.random.default_rng(0)
-    fixed_point = FixedPoint(4.0, bits_for(3))
     deltas = generator.normal(size=(3, 1000)).astype(np.float32)
     weights, losses = np.array([0.2, 0.5, 0.3]), np.array([6.0, 5.0, 7.0])
-    words = [
-        encode_contribution(delta, weight, loss, fixed_point)[0]
-        for delta, weight, loss in zip(deltas, weights, losses, strict=True)
-    ]
-    total = sum(word.view(np.int32).astype(np.int64) for word in words)
-    mean = decode_contributions(total, fixed_point)
+    updates = zip(deltas, weights, losses, strict=True)
+    mean = summed(encoding_of(1000, 3), *updates)
     assert mean.weight == pytest.approx(1.0, abs=1e-6)
     assert mean.loss == pytest.approx(weights @ losses, abs=1e-4)
+    assert mean.clipped == 0
     assert np.abs(mean.update - weights @ deltas).max() < 3e-7
 
 
 def test_a_missing_silo_leaves_the_mean_of_the_others():
-    fixed_point = FixedPoint(4.0, bits_for(3))
-    words, _ = encode_contribution(np.full(4, 2.0, np.float32), 0.25, 6.0, fixed_point)
-    mean = decode_contributions(words.view(np.int32).astype(np.int64), fixed_point)
+    mean = summed(encoding_of(4), (np.full(4, 2.0, np.float32), 0.25, 6.0))
     assert mean.update == pytest.approx(np.full(4, 2.0), abs=1e-6)
 
 
 def test_nobody_contributing_moves_nothing():
-    mean = decode_contributions(np.zeros(6, np.int64), FixedPoint(4.0, 30))
+    mean = encoding_of(4).decode(np.zeros(7, np.int32))
     assert (mean.weight, mean.norm) == (0.0, 0.0)
 
 
@@ -45,26 +53,30 @@ def test_nobody_contributing_moves_nothing():
 def test_an_update_that_is_not_finite_is_never_encoded(bad):
     delta = np.array([0.0, bad], dtype=np.float32)
     with pytest.raises(NotFiniteError):
-        encode_contribution(delta, 0.5, 1.0, FixedPoint(4.0, 30))
+        encoding_of(2).encode(delta, 0.5, 1.0, dither=np.zeros)
 
 
 def test_a_loss_that_is_no_number_is_never_encoded():
     with pytest.raises(NotFiniteError):
-        encode_contribution(np.zeros(3, np.float32), 0.5, np.nan, FixedPoint(4.0, 30))
+        encoding_of(3).encode(np.zeros(3, np.float32), 0.5, np.nan, dither=np.zeros)
 
 
-def test_a_loss_beyond_the_scale_is_told_as_the_scale():
-    point = FixedPoint(4.0, 30)
-    words, clipped = encode_contribution(np.zeros(3, np.float32), 0.5, 1e9, point)
-    mean = decode_contributions(words.view(np.int32).astype(np.int64), point)
-    assert mean.loss == pytest.approx(LOSS_SCALE, rel=1e-6)
-    assert clipped == 0
+def test_a_loss_beyond_the_scale_is_told_as_the_most_that_fits():
+    mean = summed(encoding_of(3), (np.zeros(3, np.float32), 0.5, 1e9))
+    assert mean.loss == pytest.approx(LOSS_SCALE / 0.5, rel=1e-6)
 
 
 def test_a_silo_of_weight_zero_changes_nothing():
-    point = FixedPoint(4.0, 30)
-    words, _ = encode_contribution(np.full(3, 2.0, np.float32), 0.0, 6.0, point)
-    assert words.tolist() == [0] * 5
+    update = np.full(3, 2.0, np.float32), 0.0, 6.0
+    words = encoding_of(3).encode(*update, dither=np.zeros).words
+    assert words.tolist() == [0] * 6
+
+
+def test_clipped_coordinates_of_all_silos_are_summed():
+    wild = np.array([100.0, -100.0, 0.0, 1.0], np.float32)
+    mean = summed(encoding_of(4), (wild, 0.5, 1.0), (wild, 0.5, 1.0))
+    assert mean.clipped == 4
+    assert mean.update == pytest.approx([8.0, -8.0, 0.0, 1.0])
 
 
 UPDATE = np.array([1.0, -2.0])

@@ -184,12 +184,12 @@ def test_sealed_shares_are_refused_with(case, round_):
 
 @pytest.mark.parametrize(
     "words",
-    [np.zeros(19, np.uint32), np.zeros(20, np.int64), np.zeros((4, 5), np.uint32)],
+    [np.zeros(19, np.uint32), np.zeros(20, np.int32), np.zeros((4, 5), np.uint32)],
     ids=["another length", "another type", "another shape"],
 )
 def test_an_input_other_than_advertised_is_refused(words, round_):
     delivery = round_.share(round_.advertise())[ME]
-    with pytest.raises(ProtocolError, match="must be 20 words of uint32"):
+    with pytest.raises(ProtocolError, match="must be 20 words of 32 bits"):
         round_.clients[ME].mask_input(delivery, words)
 
 

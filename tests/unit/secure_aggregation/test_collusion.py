@@ -147,7 +147,7 @@ def test_two_very_different_updates_look_the_same_to_the_coordinator():
 
 
 def test_the_comparison_sees_masks_that_are_too_narrow(monkeypatch):
-    def narrow(words, masks, *, start=0):
+    def narrow(words, masks, *, start=0, threads=1):
         noise = np.zeros_like(words)
         apply_masks(noise, masks, start=start)
         words += noise >> np.uint32(4)

@@ -51,6 +51,32 @@ def test_ranges_may_be_masked_in_any_order_and_in_place():
     assert words.tolist() == masked(words.size).tolist()
 
 
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_every_ring_reads_the_same_keystream(width):
+    words = np.zeros(CHUNK, dtype=f"u{width}")
+    apply_masks(words, masks(1))
+    assert words.tobytes() == masked(CHUNK * width // 4, count=1).tobytes()
+    part = np.zeros(100, dtype=f"u{width}")
+    apply_masks(part, masks(1), start=12_345)
+    assert part.tolist() == words[12_345:12_445].tolist()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+@pytest.mark.parametrize("length", [5, 2**19, 2**20 + 13, 3 * 2**20 + 1])
+def test_threads_change_no_bit(threads, length):
+    words = np.zeros(length, dtype=np.uint32)
+    apply_masks(words, masks(3), start=3, threads=threads)
+    assert words.tobytes() == masked(length, start=3).tobytes()
+
+
+def test_a_vector_in_a_file_is_masked_where_it_lies(tmp_path):
+    path = tmp_path / "words"
+    room = np.memmap(path, "<u4", "w+", shape=(3 * CHUNK,))
+    apply_masks(room, masks(3), threads=2)
+    room.flush()
+    assert path.read_bytes() == masked(3 * CHUNK).tobytes()
+
+
 def test_counters_beyond_32_bits_still_give_distinct_words():
     far = 4 * 2**40
     assert masked(8, start=far).tolist() != masked(8).tolist()
@@ -91,7 +117,7 @@ def test_masked_words_are_uniform_in_every_byte(byte):
 
 @pytest.mark.parametrize("bits", [31, 28, 24])
 def test_the_uniformity_test_sees_masks_that_are_too_narrow(bits, monkeypatch):
-    def narrow(words, masks, *, start=0):
+    def narrow(words, masks, *, start=0, threads=1):
         noise = np.zeros_like(words)
         apply_masks(noise, masks, start=start)
         words += noise & np.uint32(2**bits - 1)

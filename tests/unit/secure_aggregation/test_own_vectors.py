@@ -1,8 +1,8 @@
 """The bytes of the protocol do not change unnoticed."""
 
-import numpy as np
 import pytest
 
+from data_contracts.workspace import InputKind
 from tasks.secure_aggregation.context import canonical, context_hash
 from tests.simulators.secure_round import integer_sum, random_inputs, terms_for
 from tests.vectors.generate_vectors import FOLDER, VECTORS, aggregation, as_text
@@ -27,11 +27,21 @@ CHANGES = {
     "members": ("silo-1", "silo-2", "silo-4"),
     "threshold": 2,
     "min_silos": 3,
-    "clip": np.nextafter(4.0, 5.0),
-    "model_hash": "ab" * 31 + "ac",
     "attempt": 2,
     "version": 2,
 }
+
+
+KINDS = [
+    InputKind(16, "cd" * 32, "ab" * 32),
+    InputKind(32, "cd" * 31 + "ce", "ab" * 32),
+    InputKind(32, "cd" * 32, "ab" * 31 + "ac"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ring_encoding_and_model_are_in_the_context(kind):
+    assert context_hash(terms_for(3, kind=kind), 10) != context_hash(terms_for(3), 10)
 
 
 @pytest.mark.parametrize("term", CHANGES)

@@ -17,8 +17,8 @@ from data_contracts.errors import (
 )
 from data_contracts.secure_aggregation import Phase, threshold_for
 from data_contracts.settings.training import SecureAggregationConfig
-from data_contracts.workspace import Contribution
-from models.fixed_point import FixedPoint, bits_for
+from data_contracts.workspace import COUNTS, Contribution, InputKind
+from models.fixed_point import FixedPoint
 from tasks.secure_aggregation import silo_side
 from tasks.secure_aggregation.protocol import run_protocol
 from tasks.secure_aggregation.task import aggregate_securely
@@ -72,7 +72,7 @@ def lose(cohort, step, silos):
 def test_the_sum_is_the_integer_sum(num_silos, length, federation):
     inputs, cohort = federation(num_silos, length)
     result = aggregate(cohort)
-    assert result.total.dtype == np.int64
+    assert result.total.dtype == np.int32
     assert result.total.tolist() == integer_sum(inputs)
     assert result.contributors == cohort.silos
     assert (result.dropped, result.faults, result.mode) == ({}, {}, "masked")
@@ -306,7 +306,7 @@ def test_phase_seconds_are_told_by_the_clock(federation):
     ticks = iter(range(100))
     result = run_protocol(
         cohort,
-        terms_for(3, model_hash=""),
+        terms_for(3, kind=COUNTS),
         clock=lambda: float(next(ticks)),
         deadline_seconds=5.0,
     )
@@ -315,7 +315,7 @@ def test_phase_seconds_are_told_by_the_clock(federation):
 
 def test_all_silos_at_the_clip_bound_do_not_overflow(federation):
     _, cohort = federation(10)
-    point = FixedPoint(4.0, bits_for(10))
+    point = FixedPoint.of(4.0, 10)
     for workspace in cohort.workspaces.values():
         words, clipped = point.encode(np.array([4.0, -4.0, 1e9]))
         assert clipped == 1
@@ -329,7 +329,7 @@ def test_a_silo_whose_update_is_not_finite_shelves_nothing_and_is_left_out(feder
     workspace = cohort.workspaces["silo-3"]
     workspace.take(Contribution)
     with pytest.raises(NotFiniteError):
-        workspace.put(Contribution(FixedPoint(1.0, 25).encode(np.array([np.nan]))[0]))
+        FixedPoint(1.0, 2**24).encode(np.array([np.nan]))
     result = aggregate(cohort)
     del inputs["silo-3"]
     assert result.total.tolist() == integer_sum(inputs)
@@ -345,12 +345,16 @@ def test_terms_of_another_run_are_refused(federation):
         )
 
 
-def test_a_silo_hashes_the_model_itself_and_takes_nobodys_word(federation):
+@pytest.mark.parametrize(
+    "change", [InputKind(32, "", "another"), InputKind(32, "another", "the model")]
+)
+def test_a_silo_knows_model_and_encoding_and_takes_nobodys_word(federation, change):
     inputs, cohort = federation(5)
+    agreed = InputKind(32, "", "the model")
     for silo, words in inputs.items():
-        told = "another" if silo == "silo-4" else "the model"
-        cohort.workspaces[silo].put(Contribution(words.copy(), model_hash=told))
-    result = aggregate(cohort, model_hash="the model")
+        told = change if silo == "silo-4" else agreed
+        cohort.workspaces[silo].put(Contribution(words.copy(), told))
+    result = aggregate(cohort, kind=agreed)
     assert list(result.dropped) == ["silo-4"]
     assert "another global model" in result.dropped["silo-4"].sentence
     del inputs["silo-4"]
@@ -362,14 +366,15 @@ def test_silos_that_were_told_of_different_models_complete_no_sum(
 ):
     """A coordinator that hands silo-2 another model and lies about the context."""
     inputs, cohort = federation(3)
-    crafted = Contribution(inputs["silo-2"].copy(), model_hash="another")
+    other = InputKind(32, "", "another")
+    crafted = Contribution(inputs["silo-2"].copy(), other)
     cohort.workspaces["silo-2"].put(crafted)
     original = silo_side.advertise_keys
     contexts = {}
 
     def advertise_keys(workspace, terms):
         if workspace.silo == "silo-2":
-            terms = replace(terms, model_hash="another")
+            terms = replace(terms, kind=other)
         reply = original(workspace, terms)
         client = workspace.get(silo_side.Client)
         contexts[workspace.silo] = client._state.context

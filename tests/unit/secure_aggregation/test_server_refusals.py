@@ -46,11 +46,11 @@ BAD_UPLOADS = {
     "a flipped word": (flip_word, "words changed on their way"),
     "a missing word": (
         lambda m: replace(m, words=m.words[:-1].copy()),
-        "19 words instead of 20",
+        "19 words of 32 bits instead of 20",
     ),
     "words of another type": (
         lambda m: replace(m, words=m.words.astype(np.int64)),
-        "flat, contiguous uint32",
+        "flat, contiguous vector",
     ),
     "another context": (
         lambda m: replace(m, context=b"x" * 32),

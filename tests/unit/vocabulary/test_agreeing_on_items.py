@@ -1,5 +1,6 @@
 """The shared vocabulary: what a silo names, what is counted, what is admitted."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -7,13 +8,14 @@ from data_contracts.columns import TableName
 from data_contracts.errors import QuorumLostError, SiloInputError
 from data_contracts.tables import SiloTables
 from data_contracts.workspace import Contribution
+from models.sequences import SequenceData
 from models.vocabulary import Vocabulary
 from tasks.vocabulary.silo_side import (
     MIN_USERS_TO_NAME_AN_ITEM,
     count_items,
     name_catalogue,
 )
-from tasks.vocabulary.task import agree_on_vocabulary
+from tasks.vocabulary.task import admit_items, agree_on_vocabulary
 from tests.simulators.in_process_cohort import InProcessCohort
 from tests.simulators.open_sum import sum_in_the_open
 
@@ -105,3 +107,42 @@ def test_a_vocabulary_is_known_by_its_items_in_order():
     assert (vocabulary.size, len(vocabulary.sha256)) == (2, 64)
     hashes = {Vocabulary(v).sha256 for v in (["ä", "b"], ["b", "ä"], ["äb"], ['ä","b'])}
     assert len(hashes) == 4
+
+
+def trained_on(items, held_out=()) -> SequenceData:
+    """One person who touched `items`, then `held_out`."""
+    whole = np.array([*items, *held_out], dtype=np.int32)
+    return SequenceData(
+        items=whole,
+        offsets=np.array([0, len(whole)]),
+        train_end=np.array([len(items)]),
+        validation=np.array([-1]),
+        test=np.array([-1]),
+    )
+
+
+@pytest.fixture
+def trainers(cohort):
+    """Item 0 in every silo, 1 in two, 2 in one, 3 only held out, 4 nowhere."""
+    silos = cohort(north=None, south=None, west=None)
+    for silo, data in {
+        "north": trained_on([0, 1, 0], held_out=[3]),
+        "south": trained_on([1, 0], held_out=[3]),
+        "west": trained_on([0, 2, 2, 2], held_out=[3]),
+    }.items():
+        silos.workspaces[silo].put(data)
+        silos.workspaces[silo].put(Vocabulary("abcde"))
+    return silos
+
+
+@pytest.mark.parametrize(
+    ("bound", "admitted"), [(1, None), (2, [1, 1, 0, 0, 0]), (3, [1, 0, 0, 0, 0])]
+)
+def test_items_that_too_few_silos_train_on_are_left_out(trainers, bound, admitted):
+    found = admit_items.fn(trainers, sum_in_the_open, min_silos_per_item=bound)
+    assert admitted == (found if found is None else found.tolist())
+
+
+def test_a_bound_that_no_item_reaches_is_refused(trainers):
+    with pytest.raises(QuorumLostError, match="min_silos_per_item"):
+        admit_items.fn(trainers, sum_in_the_open, min_silos_per_item=4)
