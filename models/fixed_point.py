@@ -45,7 +45,7 @@ def limit_for(num_silos: int, ring_bits: int = RING_BITS) -> int:
     if not 1 <= num_silos <= largest_sum:
         raise ConfigError(
             f"num_silos {num_silos} must lie between 1 and {largest_sum} in a ring of "
-            f"{ring_bits} bits; take a wider one"
+            f"{ring_bits} bits; raise secure_aggregation.ring_bits"
         )
     return largest_sum // num_silos
 

@@ -14,6 +14,7 @@ from data_contracts.secure_aggregation import (
 )
 from data_contracts.settings.training import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Cohort, InputKind
+from models.fixed_point import limit_for
 from tasks.secure_aggregation.protocol import run_in_the_clear, run_protocol
 
 TWO_SILOS_WARNING = (
@@ -86,7 +87,12 @@ def aggregate_securely(
 def say_what_is_exposed(
     silos: tuple[str, ...], config: SecureAggregationConfig
 ) -> None:
-    """Tell a person, once per run, where aggregation hides less than they may think."""
+    """Tell a person, once per run, where aggregation hides less than they may think.
+
+    Raises:
+        ConfigError: the ring is too narrow for so many silos.
+    """
+    limit_for(len(silos), config.ring_bits)
     if config.mode == "plain":
         announce().note(PLAIN_WARNING)
     elif len(silos) == 2:

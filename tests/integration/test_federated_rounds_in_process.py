@@ -12,7 +12,9 @@ from data_contracts.errors import (
     SiloError,
 )
 from data_contracts.records import Subject
+from data_contracts.settings.training import SecureAggregationConfig
 from data_contracts.workspace import Contribution
+from models.recommenders.building import layout_for
 from models.sequences import SequenceData, Window
 from tasks.evaluation.silo_side import Question
 from tasks.evaluation.task import evaluate_baselines, evaluate_on_silos
@@ -37,13 +39,15 @@ def first_model(federation):
     )
 
 
-def play_round(federation, model, round_number=1):
+def play_round(federation, model, round_number=1, *, secure=None, **agreed):
     config, cohort = federation.config, federation.cohort
+    if secure:
+        config = config.model_copy(update={"secure_aggregation": secure})
     if round_number == 1:
         federation.begin_run()
     job = RoundJob.of(
         config, round_number, 0, cohort.silos, federation.prepared.total_examples,
-        num_items=federation.vocabulary.size,
+        num_items=federation.vocabulary.size, **agreed,
     )  # fmt: skip
     trained = train_on_silos.fn(cohort, model.vector, job, config.cohort)
     summed = aggregate_securely.fn(
@@ -99,6 +103,39 @@ def test_training_together_beats_popularity(federation):
     )[0]
     assert popularity.subject is Subject.POPULARITY
     assert evaluated(federation, model.vector).ndcg > popularity.ndcg
+
+
+@pytest.mark.parametrize("ring_bits", [16, 8])
+def test_a_narrow_ring_sends_less_and_learns_as_much(federation, ring_bits):
+    secure = SecureAggregationConfig(ring_bits=ring_bits)
+    wide = narrow = first_model(federation)
+    mean, sent = None, []
+    for round_number in range(1, 7):
+        wide, *_ = play_round(federation, wide, round_number)
+    for round_number in range(1, 7):
+        narrow, mean, _, summed = play_round(
+            federation, narrow, round_number, secure=secure, last_mean=mean
+        )
+        sent.append(max(summed.bytes_up.values()))
+    assert sent[0] > 4 * len(wide.vector)
+    saved = (4 - ring_bits // 8) * len(wide.vector)
+    assert sent[-1] == pytest.approx(sent[0] - saved, abs=50)
+    ndcg = evaluated(federation, wide.vector).ndcg
+    assert evaluated(federation, narrow.vector).ndcg == pytest.approx(ndcg, rel=0.1)
+    assert narrow.vector_hash != wide.vector_hash
+
+
+def test_rows_of_items_that_too_few_silos_train_on_stay_as_they_begin(federation):
+    admitted = np.arange(federation.vocabulary.size) % 3 > 0
+    before = first_model(federation)
+    *_, everything = play_round(federation, before)
+    after, _, _, summed = play_round(federation, before, admitted=admitted)
+    layout = layout_for(federation.config.model, federation.vocabulary.size)
+    rows = [layout.split(model.vector)["items.weight"] for model in (before, after)]
+    moved = (rows[0] != rows[1]).any(axis=1)
+    assert moved.tolist() == admitted.tolist()
+    saved = sum(everything.bytes_up.values()) - sum(summed.bytes_up.values())
+    assert saved == 4 * 4 * layout.split(before.vector)["items.weight"][~admitted].size
 
 
 def test_a_silo_whose_update_is_not_finite_is_left_out_with_its_reason(federation):
