@@ -95,6 +95,19 @@ class ParticipantRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhaseRecord:
+    """One phase of a round's secure aggregation; `PhaseAccount` says what is what."""
+
+    run_id: str
+    round_number: int
+    phase: str
+    asked: int
+    answered: int
+    bytes_up: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RoundRecord:
     """One finished round; its row is the commit point of the round."""
 
@@ -163,6 +176,7 @@ Record = (
     RunRecord
     | ContractRecord
     | ParticipantRecord
+    | PhaseRecord
     | RoundRecord
     | MetricRecord
     | DecisionRecord
@@ -173,6 +187,7 @@ KEYS: dict[type, tuple[str, ...]] = {
     RunRecord: ("run_id", "sequence"),
     ContractRecord: ("run_id", "silo", "table", "column", "expectation"),
     ParticipantRecord: ("run_id", "round_number", "silo"),
+    PhaseRecord: ("run_id", "round_number", "phase"),
     RoundRecord: ("run_id", "round_number"),
     MetricRecord: ("run_id", "round_number", "subject", "silo", "window", "metric"),
     DecisionRecord: ("run_id", "round_number", "verdict", "silo"),
@@ -188,6 +203,7 @@ class RunHistory:
     contracts: tuple[ContractRecord, ...]
     rounds: tuple[RoundRecord, ...]
     participants: tuple[ParticipantRecord, ...]
+    phases: tuple[PhaseRecord, ...]
     metrics: tuple[MetricRecord, ...]
     decisions: tuple[DecisionRecord, ...]
     models: tuple[ModelVersionRecord, ...]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from data_contracts.records import (
     DecisionRecord,
     MetricRecord,
     ParticipantRecord,
+    PhaseRecord,
     Record,
     RoundRecord,
     Verdict,
 )
-from data_contracts.secure_aggregation import SecureSum
+from data_contracts.secure_sum import SecureSum
 from data_contracts.workspace import SiloFailure, SiloReplies
 
 
@@ -72,6 +73,12 @@ class RoundOutcome:
         return (
             self._round(model_sha256),
             *(self._participant(silo) for silo in self.cohort),
+            *(
+                PhaseRecord(
+                    run_id=self.run_id, round_number=self.round_number, **asdict(phase)
+                )
+                for phase in self.summed.phases
+            ),
             *self.metrics,
             *self.decisions,
             *(

@@ -1,4 +1,4 @@
-"""Wire messages of secure aggregation, its terms, and its result.
+"""Wire messages of secure aggregation, and its terms.
 
 What silos and coordinator say to each other, in the order of `Phase`; the protocol
 itself is `tasks/secure_aggregation/PROTOCOL.md`. Every receiver calls `check` before
@@ -8,16 +8,14 @@ format, which belongs to the exchange between organisations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import ProtocolError
-from data_contracts.workspace import COUNTS, InputKind, SiloFailure
+from data_contracts.workspace import COUNTS, InputKind
 
 Words = NDArray[np.unsignedinteger]
 
@@ -350,33 +348,6 @@ class RevealedShares:
 SiloMessage = (
     KeyAdvertisement | SealedShares | MaskedInput | Confirmation | RevealedShares
 ) | PlainInput
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SecureSum:
-    """The opened sum and how it came about.
-
-    Attributes:
-        total: signed integers of the ring [d], the exact sum of the contributors'.
-        contributors: silos whose input is in the sum, in cohort order.
-        dropped: silos whose input is not, and why.
-        faults: contributors that vanished or lied while the sum was opened.
-        mode: masked or plain.
-        bytes_up: silo -> payload bytes it sent.
-        bytes_down: payload bytes sent to all silos together.
-        commitments: contributor -> sha256 hex of the words it uploaded.
-        phase_seconds: phase -> wall seconds at the coordinator.
-    """
-
-    total: NDArray[np.signedinteger]
-    contributors: tuple[str, ...]
-    dropped: Mapping[str, SiloFailure]
-    faults: Mapping[str, SiloFailure]
-    mode: Literal["masked", "plain"]
-    bytes_up: Mapping[str, int]
-    bytes_down: int
-    commitments: Mapping[str, str]
-    phase_seconds: Mapping[str, float]
 
 
 def _require(condition: bool, complaint: str) -> None:

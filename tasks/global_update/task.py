@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from data_contracts.secure_aggregation import SecureSum
+from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.training import ModelConfig, ServerOptimizerConfig
 from models.vocabulary import Vocabulary
 from models.weighted_mean import UpdateEncoding, WeightedMean

@@ -17,6 +17,7 @@ from data_contracts.records import (
     MetricRecord,
     ModelVersionRecord,
     ParticipantRecord,
+    PhaseRecord,
     RoundRecord,
     RunHistory,
     RunRecord,
@@ -26,7 +27,12 @@ from tasks.lineage.prefixes import only_match
 from tasks.lineage.store import LineageStore
 
 PerRound = TypeVar(
-    "PerRound", ParticipantRecord, MetricRecord, DecisionRecord, ModelVersionRecord
+    "PerRound",
+    ParticipantRecord,
+    PhaseRecord,
+    MetricRecord,
+    DecisionRecord,
+    ModelVersionRecord,
 )
 
 
@@ -105,6 +111,7 @@ def history(store: LineageStore, run_id_or_prefix: str) -> RunHistory:
         contracts=settled.contracts(),
         rounds=settled.rounds.get(run.run_id, ()),
         participants=settled.of(ParticipantRecord),
+        phases=settled.of(PhaseRecord),
         metrics=settled.of(MetricRecord),
         decisions=settled.of(DecisionRecord),
         models=settled.of(ModelVersionRecord),

@@ -24,6 +24,7 @@ from data_contracts.records import (
     MetricRecord,
     ModelVersionRecord,
     ParticipantRecord,
+    PhaseRecord,
     Record,
     RoundRecord,
     RunRecord,
@@ -34,6 +35,7 @@ R = TypeVar(
     RunRecord,
     ContractRecord,
     ParticipantRecord,
+    PhaseRecord,
     RoundRecord,
     MetricRecord,
     DecisionRecord,
@@ -80,6 +82,7 @@ def _table(
 TABLES: tuple[LineageTable, ...] = (
     _table("contract_results", ContractRecord),
     _table("participants", ParticipantRecord),
+    _table("aggregation_phases", PhaseRecord),
     _table("metrics", MetricRecord),
     _table("decisions", DecisionRecord),
     _table("model_versions", ModelVersionRecord),

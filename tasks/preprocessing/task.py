@@ -9,7 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.progress import announce
-from data_contracts.secure_aggregation import SecureSum
+from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.cohort import POOLED_SILO_NAME
 from data_contracts.settings.data import PreprocessingConfig
 from data_contracts.workspace import Cohort, SiloReplies

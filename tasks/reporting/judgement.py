@@ -96,11 +96,16 @@ def _quality(history: RunHistory) -> Iterator[Remark]:
             )
     if any(row.clipped_coordinates for row in history.rounds):
         worst = max(history.rounds, key=lambda row: row.clipped_coordinates)
+        narrow = setting(history, "secure_aggregation", "ring_bits", 32) < 32
+        advice = (
+            "the silos make them good in later rounds"
+            if narrow
+            else "if that is many, raise secure_aggregation.clip"
+        )
         yield Remark(
             Tone.INFO,
             f"Coordinates of updates were clipped before summing (most in round "
-            f"{worst.round_number}: {worst.clipped_coordinates:,}); if that is many, "
-            "raise secure_aggregation.clip.",
+            f"{worst.round_number}: {worst.clipped_coordinates:,}); {advice}.",
         )
 
 

@@ -6,6 +6,7 @@ A figure that a run does not have is left out or `None`, never zero.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 
 from data_contracts.records import POOLED_SILOS, RunHistory, Subject, Verdict
 from tasks.reporting.findings import (
@@ -109,3 +110,16 @@ def metric_lines(history: RunHistory) -> tuple[MetricLine, ...]:
         for subject, title in SUBJECT_TITLES.items()
     )
     return tuple(line for line in lines if any(v is not None for v in line.values))
+
+
+def bytes_per_parameter(history: RunHistory) -> float | None:
+    """Bytes that a contributing silo sent for each parameter of the model in a round.
+
+    The median over the rounds; None without a round or a model.
+    """
+    if not (history.rounds and history.models):
+        return None
+    parameters = history.models[-1].parameters
+    return median(
+        row.bytes_up / max(row.contributors, 1) / parameters for row in history.rounds
+    )

@@ -44,6 +44,8 @@ def render_report(history: RunHistory) -> str:
         metric_lines=overview.metric_lines(history),
         attendance=sections.attendance(history),
         decisions=sections.decision_log(history),
+        phases=sections.phases(history),
+        bytes_per_parameter=overview.bytes_per_parameter(history),
         contracts=sections.contract_results(history),
         quarantined=findings.quarantined(history),
         privacy=judgement.privacy(history),
@@ -109,6 +111,7 @@ def _environment() -> jinja2.Environment:
         "percent": units.in_percent,
         "bytes": units.in_bytes,
         "seconds": units.in_seconds,
+        "moment": units.in_moments,
         "short": units.short_hash,
     }
     return environment

@@ -1,4 +1,4 @@
-"""How the run went: attendance, data contracts, decisions and provenance as tables.
+"""How the run went: who took part, sums, contracts, decisions, provenance as tables.
 
 Each table is built from the records in one function; one that has nothing to show is
 empty, and the page then says so instead. Leaves out quality (`overview`) and layout.
@@ -7,10 +7,12 @@ empty, and the page then says so instead. Leaves out quality (`overview`) and la
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
-from data_contracts.records import DecisionRecord, RunHistory, Verdict
+from data_contracts.records import DecisionRecord, PhaseRecord, RunHistory, Verdict
+from data_contracts.secure_aggregation import Phase
 from tasks.reporting.judgement import Tone
 
 _MOST_COLUMNS = 60
@@ -87,6 +89,53 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(
         str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs
     )
+
+
+@dataclass(frozen=True)
+class PhaseLine:
+    """One phase of secure aggregation over all rounds.
+
+    Attributes:
+        phase: its name.
+        asked: silos called in a round, fewest to most.
+        answered: silos that gave a good answer, fewest to most.
+        bytes_each: bytes one answering silo sent in a round, on average.
+        seconds: median over the rounds.
+    """
+
+    phase: str
+    asked: str
+    answered: str
+    bytes_each: float
+    seconds: float
+
+
+def phases(history: RunHistory) -> tuple[PhaseLine, ...]:
+    """What the phases of secure aggregation took, in their order."""
+    by_phase: dict[str, list[PhaseRecord]] = defaultdict(list)
+    for row in history.phases:
+        by_phase[row.phase].append(row)
+    return tuple(
+        PhaseLine(
+            name,
+            _span(row.asked for row in rows),
+            _span(row.answered for row in rows),
+            sum(r.bytes_up for r in rows) / max(sum(r.answered for r in rows), 1),
+            median(row.seconds for row in rows),
+        )
+        for name, rows in sorted(by_phase.items(), key=lambda named: _order(named[0]))
+    )
+
+
+def _order(phase: str) -> int:
+    names = list(map(str, Phase))
+    return names.index(phase) if phase in names else len(names)
+
+
+def _span(counts: Iterable[int]) -> str:
+    """`[5, 4, 5]` -> `4 to 5`."""
+    low, *_, high = sorted(counts) * 2
+    return str(low) if low == high else f"{low} to {high}"
 
 
 @dataclass(frozen=True)

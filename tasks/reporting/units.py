@@ -38,6 +38,17 @@ def in_seconds(seconds: float) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
 
 
+def in_moments(seconds: float) -> str:
+    """Example: `in_moments(0.0213)` is `21 ms`.
+
+    >>> in_moments(0.0004), in_moments(0.0213), in_moments(3.21)
+    ('0.4 ms', '21 ms', '3.2 s')
+    """
+    if seconds < 0.01:
+        return f"{1000 * seconds:.1f} ms"
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else in_seconds(seconds)
+
+
 def in_percent(share: float | None) -> str:
     """A signed change: `in_percent(0.333)` is `+33.3 %`."""
     return (

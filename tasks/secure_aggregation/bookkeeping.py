@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from data_contracts.errors import ProtocolError
 from data_contracts.secure_aggregation import (
     Phase,
-    SecureSum,
     SiloMessage,
 )
+from data_contracts.secure_sum import PhaseAccount, SecureSum
 from data_contracts.workspace import Cohort, SiloFailure, SiloStep
 
 Clock = Callable[[], float]
@@ -56,14 +56,25 @@ class Books:
     clock: Clock
     bytes_up: dict[str, int] = field(default_factory=dict)
     bytes_down: int = 0
-    phase_seconds: dict[str, float] = field(default_factory=dict)
+    phases: list[PhaseAccount] = field(default_factory=list)
+    _asked: int = 0
+    _answered: int = 0
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
         """Whatever happens inside belongs to this phase."""
-        began = self.clock()
+        began, sent_before = self.clock(), sum(self.bytes_up.values())
+        self._asked = self._answered = 0
         yield
-        self.phase_seconds[phase.value] = self.clock() - began
+        self.phases.append(
+            PhaseAccount(
+                phase=phase.value,
+                asked=self._asked,
+                answered=self._answered,
+                bytes_up=sum(self.bytes_up.values()) - sent_before,
+                seconds=self.clock() - began,
+            )
+        )
 
     def ask(
         self, step: SiloStep[Any], messages: Mapping[str, tuple[object, ...]]
@@ -74,6 +85,7 @@ class Books:
             step: what the silos do.
             messages: silo -> arguments; silos that are missing are not asked.
         """
+        self._asked += len(messages)
         self.bytes_down += sum(map(payload_bytes, messages.values()))
         replies = self.cohort.only(messages).call(
             step,
@@ -89,6 +101,7 @@ class Books:
         self.bytes_up[silo] = sent
         try:
             self.receiver.receive(silo, message)
+            self._answered += 1
         except ProtocolError as error:
             self.receiver.lose(SiloFailure(silo, error.reason, error.message))
 
@@ -106,7 +119,7 @@ class Books:
             bytes_up=self.bytes_up,
             bytes_down=self.bytes_down,
             commitments=commitments,
-            phase_seconds=self.phase_seconds,
+            phases=tuple(self.phases),
         )
 
 

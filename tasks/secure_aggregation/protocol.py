@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from data_contracts.secure_aggregation import AggregationTerms, Phase, SecureSum
+from data_contracts.secure_aggregation import AggregationTerms, Phase
+from data_contracts.secure_sum import SecureSum
 from data_contracts.workspace import Cohort
 from tasks.secure_aggregation import silo_side
 from tasks.secure_aggregation.bookkeeping import Books, Clock
@@ -28,7 +29,7 @@ def run_protocol(
         cohort: the silos, each with a shelved `Contribution`.
         terms: what the silos are asked to agree to.
         deadline_seconds: silos that take longer in a phase are left out.
-        clock: monotonic seconds, for `phase_seconds`.
+        clock: monotonic seconds, for `phases`.
 
     Raises:
         QuorumLostError: too few silos are left; nothing was opened.

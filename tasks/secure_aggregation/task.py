@@ -9,9 +9,9 @@ from data_contracts.errors import ConfigError, QuorumLostError
 from data_contracts.progress import announce
 from data_contracts.secure_aggregation import (
     AggregationTerms,
-    SecureSum,
     threshold_for,
 )
+from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.training import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Cohort, InputKind
 from models.fixed_point import limit_for

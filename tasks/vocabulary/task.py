@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import QuorumLostError
 from data_contracts.progress import announce
-from data_contracts.secure_aggregation import SecureSum
+from data_contracts.secure_sum import SecureSum
 from data_contracts.workspace import Cohort
 from models.fixed_point import decode_counts
 from models.vocabulary import Vocabulary

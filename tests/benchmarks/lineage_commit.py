@@ -1,7 +1,7 @@
 """What recording one round costs: `python -m tests.benchmarks.lineage_commit`.
 
 Prints one JSON line per figure. The round has 16 silos, three metrics each, and rows
-for all seven tables; the store is warm and already holds 30 rounds.
+for all eight tables; the store is warm and already holds 30 rounds.
 """
 
 import json
@@ -67,7 +67,7 @@ def _append(store: LineageStore, number: int) -> None:
         for metric in ("hit-rate@10", "mrr@10")
     ]
     contract = replace(contract_record("run1", SILOS[0]), column=sha("run1", number))
-    # A round writes neither of the last two; with them, all seven tables are timed.
+    # A round writes neither of the last two; with them, all eight tables are timed.
     rows = [*records, *metrics, contract, run_record("run1", number)]
     store.append(rows, run_id="run1", step=f"round-{number}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 
 from data_contracts.errors import FailureReason
@@ -15,6 +16,7 @@ from data_contracts.records import (
     MetricRecord,
     ModelVersionRecord,
     ParticipantRecord,
+    PhaseRecord,
     RoundRecord,
     RunHistory,
     RunRecord,
@@ -78,6 +80,11 @@ def fake_history(
                      for n in range(1, rounds + 1)),
         participants=tuple(_participant(n, name, absent.get(n) == name, config, chance)
                            for n in range(1, rounds + 1) for name in names),
+        phases=tuple(
+            phase
+            for n in range(1, rounds + 1)
+            for phase in _phases(n, silos, silos - (n in absent), mode)
+        ),
         metrics=tuple(
             _metrics(names, rounds, per_silo_metrics, subjects, loser, chance)
         ),
@@ -95,6 +102,7 @@ def failed_history(rounds: int = 0) -> RunHistory:
         run=replace(whole.run, status=RunStatus.FAILED, message=message),
         rounds=whole.rounds[:rounds],
         participants=whole.participants if rounds else (),
+        phases=whole.phases if rounds else (),
         metrics=tuple(m for m in whole.metrics if rounds and m.window != "test"),
         decisions=(),
         models=tuple(replace(m, published=False) for m in whole.models[:rounds]),
@@ -145,6 +153,22 @@ def _round(
         bytes_up=(silos - dropped) * 1_172_000 + (2_400 if dropped else 0),
         bytes_down=silos * 1_168_000,
     )  # fmt: skip
+
+
+def _phases(n: int, asked: int, answered: int, mode: str) -> Iterator[PhaseRecord]:
+    shares = {
+        "masked": {
+            "advertise keys": 0.1, "share keys": 0.2, "masked input": 0.5,
+            "confirm survivors": 0.1, "unmasking": 0.1,
+        },
+        "plain": {"plain input": 1.0},
+    }[mode]  # fmt: skip
+    for phase, share in shares.items():
+        yield PhaseRecord(
+            run_id=RUN_ID, round_number=n, phase=phase, asked=asked, answered=answered,
+            bytes_up=answered * (1_168_000 if "input" in phase else 1_000),
+            seconds=share,
+        )  # fmt: skip
 
 
 def _participant(

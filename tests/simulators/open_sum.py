@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_contracts.secure_aggregation import SecureSum
+from data_contracts.secure_sum import SecureSum
 from data_contracts.workspace import Contribution
 from tests.simulators.in_process_cohort import InProcessCohort
 
@@ -22,5 +22,5 @@ def sum_in_the_open(cohort: InProcessCohort, purpose: str) -> SecureSum:
         bytes_up={},
         bytes_down=0,
         commitments={},
-        phase_seconds={},
+        phases=(),
     )

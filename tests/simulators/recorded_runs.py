@@ -12,6 +12,7 @@ from data_contracts.records import (
     MetricRecord,
     ModelVersionRecord,
     ParticipantRecord,
+    PhaseRecord,
     Record,
     RoundRecord,
     RunRecord,
@@ -152,6 +153,18 @@ def round_record(run_id: str, round_number: int, contributors: int = 2) -> Round
     )
 
 
+def phase_record(run_id: str, round_number: int) -> PhaseRecord:
+    return PhaseRecord(
+        run_id=run_id,
+        round_number=round_number,
+        phase="masked input",
+        asked=2,
+        answered=2,
+        bytes_up=8_000_000,
+        seconds=0.25,
+    )
+
+
 def round_records(
     run_id: str,
     round_number: int,
@@ -171,6 +184,7 @@ def round_records(
     ]
     return [
         *participants,
+        phase_record(run_id, round_number),
         metric_record(run_id, round_number),
         *(metric_record(run_id, round_number, silo) for silo in silos),
         decision_record(run_id, round_number, verdict),

@@ -13,17 +13,23 @@ from data_contracts.records import (
     DecisionRecord,
     MetricRecord,
     ParticipantRecord,
+    PhaseRecord,
     Record,
     RoundRecord,
     Verdict,
 )
 from data_contracts.round_outcome import RoundOutcome, TrainingReceipt
-from data_contracts.secure_aggregation import SecureSum
+from data_contracts.secure_sum import PhaseAccount, SecureSum
 from data_contracts.workspace import SiloFailure, SiloReplies
 
 NOT_FINITE = SiloFailure("south", FailureReason.NOT_FINITE, "the loss was no number")
 DIED = SiloFailure("west", FailureReason.DIED, "the silo's process is gone")
 LATE = SiloFailure("east", FailureReason.TIMED_OUT, "reveal took longer than 9 s")
+
+
+PHASE = PhaseAccount(
+    phase="masked input", asked=3, answered=2, bytes_up=200, seconds=0.5
+)
 
 
 def receipt(silo: str) -> TrainingReceipt:
@@ -53,7 +59,7 @@ def outcome() -> RoundOutcome:
             bytes_up={"north": 100, "east": 100, "west": 7},
             bytes_down=1000,
             commitments={},
-            phase_seconds={},
+            phases=(PHASE,),
         ),
         learning_rate=0.01,
         train_loss=6.5,
@@ -87,6 +93,14 @@ def test_the_round_row_adds_up(outcome):
     assert row.bytes_up == 207
     assert row.bytes_down == 1000 + 4 * 50
     assert (row.train_seconds, row.round_seconds) == (1.0, 7.0)
+
+
+def test_every_phase_of_the_sum_has_a_row(outcome):
+    (row,) = rows(outcome, PhaseRecord)
+    assert (row.run_id, row.round_number) == ("run", 3)
+    assert (
+        PhaseAccount(**{f.name: getattr(row, f.name) for f in fields(PHASE)}) == PHASE
+    )
 
 
 def test_every_member_of_the_cohort_has_a_row_that_says_how_it_fared(outcome):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_contracts.records import Verdict
-from data_contracts.secure_aggregation import SecureSum
+from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.training import ScheduleConfig, ServerOptimizerConfig
 from models.fixed_point import signed
 from models.weighted_mean import Block, UpdateEncoding
@@ -113,7 +113,7 @@ def test_a_server_step_moves_the_model_by_the_decoded_mean_and_keeps_the_old_one
     summed = SecureSum(
         total=signed(words), contributors=("north",),
         dropped={}, faults={}, mode="masked", bytes_up={}, bytes_down=0,
-        commitments={}, phase_seconds={},
+        commitments={}, phases=(),
     )  # fmt: skip
     one, mean = update_global_model.fn(model, summed, encoding, config, 1)
     two, _ = update_global_model.fn(one, summed, encoding, config, 2)

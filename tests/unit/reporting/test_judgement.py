@@ -82,3 +82,23 @@ def test_pooling_is_mentioned_only_when_it_happened():
     with_pooled, without = fake_history(), fake_history(subjects=(Subject.FEDERATED,))
     assert "pooled comparison" in sentences(privacy(with_pooled), Tone.INFO)
     assert "pooled comparison" not in sentences(privacy(without), Tone.INFO)
+
+
+@pytest.mark.parametrize(
+    ("ring_bits", "advice"),
+    [(32, "raise secure_aggregation.clip"), (16, "make them good in later rounds")],
+)
+def test_clipping_is_told_with_what_to_do_about_it(ring_bits, advice):
+    history = fake_history()
+    text = history.run.config_json.replace(
+        '"ring_bits": 32', f'"ring_bits": {ring_bits}'
+    )
+    history = replace(history, run=replace(history.run, config_json=text))
+    first, *others = history.rounds
+    history = replace(
+        history, rounds=(replace(first, clipped_coordinates=12_345), *others)
+    )
+    told = [r.sentence for r in cautions(history) if "clipped" in r.sentence]
+    assert len(told) == 1
+    assert "12,345" in told[0]
+    assert advice in told[0]

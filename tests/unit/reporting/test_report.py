@@ -10,6 +10,7 @@ from data_contracts.errors import UsageError
 from data_contracts.records import Subject
 from tasks.reporting.findings import comparison
 from tasks.reporting.report import render_report, write_report
+from tasks.reporting.sections import phases
 from tasks.reporting.units import figure, in_percent
 from tests.simulators.fake_history import failed_history, fake_history, sha
 
@@ -83,6 +84,22 @@ def test_the_loser_the_worst_and_the_quarantined_silo_are_named(page):
     assert "educator loses by joining (−5.3" in page  # noqa: RUF001 - as printed
     assert "Worst served by the shared model: <strong>executive-sales</strong>" in page
     assert "artist-other was quarantined:" in page
+
+
+def test_every_phase_of_the_sums_is_shown_with_what_it_took(page):
+    rows = re.findall(r"<tr><td>([a-z ]+)</td><td class=\"n\">4</td>.*</tr>", page)
+    assert rows == [
+        "advertise keys", "share keys", "masked input", "confirm survivors",
+        "unmasking",
+    ]  # fmt: skip
+    assert re.search(r"A silo sent \d\.\d\d bytes for each parameter", page)
+
+
+def test_a_silo_that_was_missing_shows_as_a_span():
+    history = fake_history()
+    line = next(row for row in phases(history) if row.phase == "masked input")
+    assert (line.asked, line.answered) == ("4", "3 to 4")
+    assert line.bytes_each == 1_168_000
 
 
 def test_failed_expectations_come_before_passed_ones(page):

@@ -298,7 +298,9 @@ def test_uploads_cost_four_bytes_a_word_and_are_committed_to(federation):
         assert len(result.commitments[silo]) == 64
     assert len(set(result.commitments.values())) == 3
     assert 0 < result.bytes_down < 10_000
-    assert list(result.phase_seconds) == [phase.value for phase in PHASES]
+    assert [row.phase for row in result.phases] == [phase.value for phase in PHASES]
+    assert {(row.asked, row.answered) for row in result.phases} == {(3, 3)}
+    assert sum(row.bytes_up for row in result.phases) == sum(result.bytes_up.values())
 
 
 def test_phase_seconds_are_told_by_the_clock(federation):
@@ -310,7 +312,7 @@ def test_phase_seconds_are_told_by_the_clock(federation):
         clock=lambda: float(next(ticks)),
         deadline_seconds=5.0,
     )
-    assert set(result.phase_seconds.values()) == {1.0}
+    assert {row.seconds for row in result.phases} == {1.0}
 
 
 def test_all_silos_at_the_clip_bound_do_not_overflow(federation):
