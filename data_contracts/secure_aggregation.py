@@ -48,6 +48,10 @@ class Phase(StrEnum):
     CONFIRM = "confirm survivors"
     UNMASKING = "unmasking"
     PLAIN_INPUT = "plain input"
+    DEAL_KEY = "deal key"
+    ENCRYPTED_INPUT = "encrypted input"
+    OPEN_SUM = "open sum"
+    READ_SUM = "read sum"
 
 
 def threshold_for(num_silos: int) -> int:
@@ -365,7 +369,7 @@ class SecureSum:
         contributors: silos whose input is in the sum, in cohort order.
         dropped: silos whose input is not, and why.
         faults: contributors that vanished or lied while the sum was opened.
-        mode: masked or plain.
+        mode: masked, homomorphic or plain.
         bytes_up: silo -> payload bytes it sent.
         bytes_down: payload bytes sent to all silos together.
         commitments: contributor -> sha256 hex of the words it uploaded.
@@ -376,7 +380,7 @@ class SecureSum:
     contributors: tuple[str, ...]
     dropped: Mapping[str, SiloFailure]
     faults: Mapping[str, SiloFailure]
-    mode: Literal["masked", "plain"]
+    mode: Literal["masked", "homomorphic", "plain"]
     bytes_up: Mapping[str, int]
     bytes_down: int
     commitments: Mapping[str, str]

@@ -102,10 +102,12 @@ class ScheduleConfig(Section):
 class SecureAggregationConfig(Section):
     """How silo updates are summed without anybody seeing one of them."""
 
-    mode: Literal["masked", "plain"] = Field(
+    mode: Literal["masked", "homomorphic", "plain"] = Field(
         "masked",
-        description="masked: the coordinator sees only masked vectors. plain: it "
-        "sees every update; for debugging, and the report says so.",
+        description="masked: the coordinator sees only masked vectors. homomorphic: "
+        "only ciphertexts under a key that all silos share; slower and bigger, needs "
+        "silorec[he]. plain: it sees every update; for debugging, and the report says "
+        "so.",
     )
     clip: float = Field(
         4.0,
@@ -113,6 +115,13 @@ class SecureAggregationConfig(Section):
         le=1e6,
         description="Coordinates of a weighted update are clipped to +-clip before "
         "they become integers.",
+    )
+    homomorphic_max_parameters: int = Field(
+        2_000_000,
+        ge=1,
+        le=100_000_000,
+        description="Longest vector that mode homomorphic sums; a silo sends 16 bytes "
+        "for each number and receives as many.",
     )
 
 
