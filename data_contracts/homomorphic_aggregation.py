@@ -26,12 +26,6 @@ CIPHERTEXT_BYTES = 2 * 4096 * 8 + 1024
 # The secret key (two residues of 4096 coefficients), its description, the tag key.
 KEY_BOX_BYTES = 2 * 4096 * 8 + 2048
 
-HOMOMORPHIC_WARNING = (
-    "Mode homomorphic: all silos share one decryption key, so the coordinator together "
-    "with any one silo can read every silo's update. Mode masked does not have this "
-    "weakness, is faster and sends less."
-)
-
 
 @dataclass(frozen=True)
 class KeyBox:

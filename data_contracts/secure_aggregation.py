@@ -29,15 +29,6 @@ NONCE_BYTES = 12
 SHARE_BYTES = 33  # one element of GF(2^256 + 297)
 BOX_BYTES = 2 * SHARE_BYTES + 16  # two shares and the AES-GCM tag
 
-TWO_SILOS_WARNING = (
-    "With two silos, secure aggregation hides their updates from the coordinator only: "
-    "each silo can subtract its own update from the sum and read the other's."
-)
-PLAIN_WARNING = (
-    "Secure aggregation is off (secure_aggregation.mode is plain): the coordinator "
-    "sees every silo's update and can learn from it what is in the silo's data."
-)
-
 
 class Phase(StrEnum):
     """What the protocol is doing."""

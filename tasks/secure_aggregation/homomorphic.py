@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from data_contracts.homomorphic_aggregation import ReadRequest
+from data_contracts.homomorphic_aggregation import ReadRequest, SumToOpen
 from data_contracts.secure_aggregation import AggregationTerms, Phase, SecureSum
 from data_contracts.workspace import Cohort
 from tasks.secure_aggregation import silo_side
@@ -38,7 +38,27 @@ def run_homomorphic(
     require_tenseal()
     adder = Adder(terms, max_parameters)
     books = Books(cohort, adder, deadline_seconds, clock)
+    to_open = _encrypt_and_add(books, adder)
 
+    with books.phase(Phase.OPEN_SUM):
+        signers = to_open.confirmed.silos
+        books.ask(silo_side.open_sum, dict.fromkeys(signers, (to_open,)))
+        readers = adder.close_opening()
+
+    with books.phase(Phase.READ_SUM):
+        request = ReadRequest(to_open.confirmed.context)
+        for reader in readers:
+            books.ask(silo_side.read_sum, {reader: (request,)})
+            if adder.has_sum:
+                break
+        total = adder.total()
+
+    return books.close(total, "homomorphic")
+
+
+def _encrypt_and_add(books: Books, adder: Adder) -> SumToOpen:
+    """Phases 0 to 3: the encrypted sum, and who signed what is in it."""
+    terms = adder.terms
     with books.phase(Phase.ADVERTISE_KEYS):
         books.ask(
             silo_side.advertise_channel_key, dict.fromkeys(terms.members, (terms,))
@@ -64,19 +84,4 @@ def run_homomorphic(
             silo_side.confirm_encrypted_survivors,
             dict.fromkeys(survivors.silos, (survivors,)),
         )
-        to_open = adder.close_confirmations()
-
-    with books.phase(Phase.OPEN_SUM):
-        signers = to_open.confirmed.silos
-        books.ask(silo_side.open_sum, dict.fromkeys(signers, (to_open,)))
-        readers = adder.close_opening()
-
-    with books.phase(Phase.READ_SUM):
-        request = ReadRequest(survivors.context)
-        for reader in readers:
-            books.ask(silo_side.read_sum, {reader: (request,)})
-            if adder.has_sum:
-                break
-        total = adder.total()
-
-    return books.close(total, "homomorphic")
+        return adder.close_confirmations()

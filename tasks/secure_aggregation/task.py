@@ -9,11 +9,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import ConfigError, QuorumLostError
-from data_contracts.homomorphic_aggregation import HOMOMORPHIC_WARNING
-from data_contracts.progress import announce
-from data_contracts.secure_aggregation import (
+from data_contracts.exposure import (
+    HOMOMORPHIC_WARNING,
     PLAIN_WARNING,
     TWO_SILOS_WARNING,
+)
+from data_contracts.progress import announce
+from data_contracts.secure_aggregation import (
     AggregationTerms,
     SecureSum,
     threshold_for,

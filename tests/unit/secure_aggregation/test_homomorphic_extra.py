@@ -5,9 +5,8 @@ import sys
 import pytest
 
 from data_contracts.errors import ConfigError, SiloError
-from data_contracts.homomorphic_aggregation import HOMOMORPHIC_WARNING
+from data_contracts.exposure import HOMOMORPHIC_WARNING, TWO_SILOS_WARNING
 from data_contracts.progress import Silence, listening
-from data_contracts.secure_aggregation import TWO_SILOS_WARNING
 from data_contracts.settings.training import EvaluationConfig, SecureAggregationConfig
 from data_contracts.workspace import Contribution
 from tasks.evaluation.task import num_transitions

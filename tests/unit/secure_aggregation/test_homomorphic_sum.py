@@ -350,7 +350,7 @@ def test_a_silo_of_another_length_is_left_out_and_named(federation):
 
 
 def test_bytes_are_counted(federation):
-    """One ciphertext up; one box and one ciphertext down; the dealer deals and reads."""
+    """A ciphertext up, a box and the sum down; the first silo deals and reads."""
     _, cohort = federation(3, 4095)
     result = aggregate(cohort)
     assert 65_600 < result.bytes_up["silo-2"] == result.bytes_up["silo-3"] < 67_000
