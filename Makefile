@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check format bench-overhead bench-lineage bench-secagg clean
+.PHONY: help install demo test test-fast test-slow check format bench-overhead bench-lineage bench-secagg bench-he clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -52,6 +52,9 @@ bench-lineage: install  ## milliseconds to record a round
 
 bench-secagg: install  ## cost of masking, beside the bare cipher
 	$(BIN)/python -m tests.benchmarks.secure_aggregation
+
+bench-he: install  ## cost of homomorphic sums, beside masking
+	$(BIN)/python -m tests.benchmarks.homomorphic
 
 clean:  ## remove the environment and everything a demo wrote here
 	rm -rf $(VENV) silorec_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

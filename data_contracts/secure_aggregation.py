@@ -40,6 +40,10 @@ class Phase(StrEnum):
     CONFIRM = "confirm survivors"
     UNMASKING = "unmasking"
     PLAIN_INPUT = "plain input"
+    DEAL_KEY = "deal key"
+    ENCRYPTED_INPUT = "encrypted input"
+    OPEN_SUM = "open sum"
+    READ_SUM = "read sum"
 
 
 def threshold_for(num_silos: int) -> int:

@@ -40,7 +40,7 @@ class SecureSum:
         contributors: silos whose input is in the sum, in cohort order.
         dropped: silos whose input is not, and why.
         faults: contributors that vanished or lied while the sum was opened.
-        mode: masked or plain.
+        mode: masked, homomorphic or plain.
         bytes_up: silo -> payload bytes it sent.
         bytes_down: payload bytes sent to all silos together.
         commitments: contributor -> sha256 hex of the words it uploaded.
@@ -51,7 +51,7 @@ class SecureSum:
     contributors: tuple[str, ...]
     dropped: Mapping[str, SiloFailure]
     faults: Mapping[str, SiloFailure]
-    mode: Literal["masked", "plain"]
+    mode: Literal["masked", "homomorphic", "plain"]
     bytes_up: Mapping[str, int]
     bytes_down: int
     commitments: Mapping[str, str]

@@ -20,7 +20,12 @@ from flows.embedded_server import keep_every_task_run
 from models.sequences import Window
 from tasks.cohort.task import open_cohort
 from tasks.evaluation.silo_side import Question
-from tasks.evaluation.task import evaluate_alone, evaluate_baselines, evaluate_on_silos
+from tasks.evaluation.task import (
+    evaluate_alone,
+    evaluate_baselines,
+    evaluate_on_silos,
+    num_transitions,
+)
 from tasks.global_update.acceptance import Standing, rule_on
 from tasks.global_update.task import initialise_global_model, update_global_model
 from tasks.ingestion.task import load_silo_tables, pooled_silos, prepare_silos
@@ -42,7 +47,11 @@ from tasks.reporting.task import (
     update_progress,
     write_run_report,
 )
-from tasks.secure_aggregation.task import aggregate_securely, say_what_is_exposed
+from tasks.secure_aggregation.task import (
+    aggregate_securely,
+    require_sums_fit,
+    say_what_is_exposed,
+)
 from tasks.validation.task import admit_silos
 from tasks.vocabulary.task import admit_items, agree_on_vocabulary
 
@@ -105,6 +114,13 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
         base = load_checkpoint(config.model.init_from)
         model = initialise_global_model(
             config.model, vocabulary, config.server_optimizer, base
+        )
+        require_sums_fit(
+            {
+                "the model update": model.vector.size,
+                "transitions": num_transitions(config.evaluation, vocabulary.size),
+            },
+            config.secure_aggregation,
         )
         parent: ModelVersionRecord | str = base.sha256 if base else ""
         initial, best, standing, mean = model, model, Standing(), None

@@ -102,10 +102,12 @@ class ScheduleConfig(Section):
 class SecureAggregationConfig(Section):
     """How silo updates are summed without anybody seeing one of them."""
 
-    mode: Literal["masked", "plain"] = Field(
+    mode: Literal["masked", "homomorphic", "plain"] = Field(
         "masked",
-        description="masked: the coordinator sees only masked vectors. plain: it "
-        "sees every update; for debugging, and the report says so.",
+        description="masked: the coordinator sees only masked vectors. homomorphic: "
+        "only ciphertexts under a key that all silos share; slower and bigger, needs "
+        "silorec[he]. plain: it sees every update; for debugging, and the report says "
+        "so.",
     )
     clip: float = Field(
         4.0,
@@ -126,6 +128,22 @@ class SecureAggregationConfig(Section):
         description="An item that fewer silos trained on is left out of the sums, so "
         "its row never shows what a single silo's people did. 1: every item is summed.",
     )
+    homomorphic_max_parameters: int = Field(
+        2_000_000,
+        ge=1,
+        le=100_000_000,
+        description="Longest vector that mode homomorphic sums; a silo sends 16 bytes "
+        "for each number and receives as many.",
+    )
+
+    @model_validator(mode="after")
+    def _encrypts_whole_words(self) -> SecureAggregationConfig:
+        if self.mode == "homomorphic" and self.ring_bits != 32:
+            raise ValueError(
+                "mode homomorphic encrypts words of 32 bits; set ring_bits to 32, or "
+                "mode to masked"
+            )
+        return self
 
 
 class ServerOptimizerConfig(Section):

@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from data_contracts.progress import announce
 from data_contracts.records import Subject
 from data_contracts.secure_sum import SecureSum
+from data_contracts.settings.training import EvaluationConfig
 from data_contracts.workspace import Cohort, SiloStep
 from models.fixed_point import decode_counts
 from models.parameters import Vector
@@ -69,6 +70,12 @@ def evaluate_alone(
     return _evaluate(
         cohort, sum_securely, Subject.LOCAL_ONLY, question, True, evaluate_own_model
     )
+
+
+def num_transitions(config: EvaluationConfig, num_items: int) -> int:
+    """Numbers in the sum that the Markov chain is made of; 0 if there is none."""
+    wanted = config.baselines and num_items <= MAX_MARKOV_ITEMS
+    return num_items**2 if wanted else 0
 
 
 @task(name="Evaluate counting baselines", cache_policy=NO_CACHE)

@@ -22,6 +22,7 @@ from tasks.reporting.findings import (
 
 PLAIN = "plain"
 MASKED = "masked"
+HOMOMORPHIC = "homomorphic"
 _HIDING_CONTRIBUTORS = 3
 
 
@@ -160,6 +161,12 @@ _MODE_REMARKS: dict[str, Remark] = {
         Tone.GOOD,
         "Aggregation mode: masked. The coordinator saw masked vectors and their sum "
         "over silos, not a single silo's update.",
+    ),
+    HOMOMORPHIC: Remark(
+        Tone.WARNING,
+        "Aggregation mode: homomorphic. The coordinator saw ciphertexts and their sum "
+        "over silos; together with any one silo, which all share one key, it could "
+        "have read every silo's update.",
     ),
 }
 

@@ -11,10 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import ProtocolError
-from data_contracts.secure_aggregation import (
-    Phase,
-    SiloMessage,
-)
+from data_contracts.secure_aggregation import Phase
 from data_contracts.secure_sum import PhaseAccount, SecureSum
 from data_contracts.workspace import Cohort, SiloFailure, SiloStep
 
@@ -32,8 +29,8 @@ class Receiver(Protocol):
     def commitments(self) -> dict[str, str]:
         """Contributor -> sha256 hex of its upload."""
 
-    def receive(self, sender: str, message: SiloMessage) -> None:
-        """Take or refuse one message."""
+    def receive(self, sender: str, message: Any) -> None:
+        """Take or refuse one message, of the kinds that its mode knows."""
 
     def lose(self, failure: SiloFailure) -> None:
         """Note that a silo gave no usable answer."""
@@ -106,7 +103,9 @@ class Books:
             self.receiver.lose(SiloFailure(silo, error.reason, error.message))
 
     def close(
-        self, total: NDArray[np.signedinteger], mode: Literal["masked", "plain"]
+        self,
+        total: NDArray[np.signedinteger],
+        mode: Literal["masked", "homomorphic", "plain"],
     ) -> SecureSum:
         """The result, with everything that was written down."""
         commitments, failures = self.receiver.commitments, self.receiver.failures

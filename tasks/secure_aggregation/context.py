@@ -37,6 +37,11 @@ class Domain(StrEnum):
     BOX = "silorec secure aggregation 1 box"
     PAIR_KEY = "silorec secure aggregation 1 pair key"
     SELF_KEY = "silorec secure aggregation 1 self key"
+    HOMOMORPHIC = "silorec homomorphic aggregation 1 context"
+    KEY_BOX_KEY = "silorec homomorphic aggregation 1 key box key"
+    KEY_BOX = "silorec homomorphic aggregation 1 key box"
+    TAG_COEFFICIENTS = "silorec homomorphic aggregation 1 tag coefficients"
+    TAG_PADS = "silorec homomorphic aggregation 1 tag pads"
 
 
 def canonical(*fields: Field) -> bytes:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import secrets
 
-from data_contracts.errors import ProtocolError
+from data_contracts.errors import ConfigError, ProtocolError, SiloInputError
+from data_contracts.homomorphic_aggregation import (
+    EncryptedInput,
+    KeyDelivery,
+    OpenedSum,
+    ReadRequest,
+    SealedKey,
+    SumToOpen,
+    SumWords,
+)
 from data_contracts.secure_aggregation import (
     AggregationTerms,
     Confirmation,
@@ -23,8 +32,10 @@ from data_contracts.secure_aggregation import (
     SurvivorList,
 )
 from data_contracts.workspace import Contribution, SiloWorkspace
+from tasks.secure_aggregation.ciphertexts import require_tenseal
 from tasks.secure_aggregation.client import Client
 from tasks.secure_aggregation.identity import Identity
+from tasks.secure_aggregation.key_holder import KeyHolder
 from tasks.secure_aggregation.silo_records import (
     claim_sum,
     pin_identities,
@@ -42,17 +53,7 @@ def advertise_keys(
         ProtocolError: terms of another run, model or encoding, or that this silo does
             not accept.
     """
-    if terms.run_id != workspace.run_id:
-        raise ProtocolError(
-            f"silo {workspace.silo} serves run {workspace.run_id} and was offered "
-            f"terms of run {terms.run_id}"
-        )
-    contribution = workspace.get(Contribution)
-    if terms.kind != contribution.kind:
-        raise ProtocolError(
-            f"silo {workspace.silo} was offered terms for another global model or "
-            "another encoding than those it trained with; nothing was sent"
-        )
+    contribution = _offered(workspace, terms)
     client = Client(
         workspace.silo,
         secrets.token_bytes,
@@ -103,3 +104,82 @@ def reveal_shares(workspace: SiloWorkspace, confirmed: ConfirmedList) -> Reveale
 def upload_in_the_clear(workspace: SiloWorkspace) -> PlainInput:
     """Hand over the contribution as it is; mode `plain` only."""
     return PlainInput(workspace.silo, workspace.take(Contribution).words)
+
+
+def advertise_channel_key(
+    workspace: SiloWorkspace, terms: AggregationTerms
+) -> KeyAdvertisement:
+    """Begin a homomorphic attempt with fresh keys for the shelved contribution.
+
+    Raises:
+        SiloError: there is no contribution, or TenSEAL is not installed here.
+        ProtocolError: as `advertise_keys`.
+    """
+    contribution = _offered(workspace, terms)
+    try:
+        require_tenseal()
+    except ConfigError as error:
+        raise SiloInputError(error.message) from None
+    holder = KeyHolder(
+        workspace.silo,
+        secrets.token_bytes,
+        Identity(workspace.secret("identity")),
+        pinned_identities(workspace.folder),
+    )
+    workspace.put(holder)
+    workspace.put(terms)
+    return holder.advertise_keys(terms, contribution.words.size)
+
+
+def deal_key(workspace: SiloWorkspace, roster: Roster) -> SealedKey:
+    """Make the key that all silos of the roster will share, and seal it for each."""
+    return workspace.get(KeyHolder).deal_key(roster)
+
+
+def upload_encrypted_input(
+    workspace: SiloWorkspace, delivery: KeyDelivery
+) -> EncryptedInput:
+    """Encrypt the contribution and hand it over; it is gone from the silo's shelf.
+
+    Identities that this silo meets for the first time are pinned from now on.
+    """
+    words = workspace.take(Contribution).words
+    upload = workspace.get(KeyHolder).encrypt_input(delivery, words)
+    seen = {key.silo: key.identity for key in delivery.roster.keys}
+    pin_identities(workspace.folder, seen)
+    return upload
+
+
+def confirm_encrypted_survivors(
+    workspace: SiloWorkspace, survivors: SurvivorList
+) -> Confirmation:
+    """Sign the list of survivors; for a round, at most once in this silo's life."""
+    confirmation = workspace.get(KeyHolder).confirm_survivors(survivors)
+    claim_sum(workspace.folder, workspace.get(AggregationTerms))
+    return confirmation
+
+
+def open_sum(workspace: SiloWorkspace, asked: SumToOpen) -> OpenedSum:
+    """Decrypt the sum of exactly the survivors that t silos confirmed, once."""
+    return workspace.get(KeyHolder).open_sum(asked)
+
+
+def read_sum(workspace: SiloWorkspace, request: ReadRequest) -> SumWords:
+    """Hand the opened sum to the coordinator."""
+    return workspace.get(KeyHolder).read_sum(request)
+
+
+def _offered(workspace: SiloWorkspace, terms: AggregationTerms) -> Contribution:
+    """The contribution that these terms ask for."""
+    if terms.run_id != workspace.run_id:
+        raise ProtocolError(
+            f"silo {workspace.silo} serves run {workspace.run_id} and was offered "
+            f"terms of run {terms.run_id}"
+        )
+    contribution = workspace.get(Contribution)
+    if terms.kind != contribution.kind:
+        raise ProtocolError(
+            f"silo {workspace.silo} was offered terms for another global model or "
+            "another encoding than those it trained with; nothing was sent"
+        )
+    return contribution

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import ConfigError, QuorumLostError
+from data_contracts.exposure import (
+    HOMOMORPHIC_WARNING,
+    PLAIN_WARNING,
+    TWO_SILOS_WARNING,
+)
 from data_contracts.progress import announce
 from data_contracts.secure_aggregation import (
     AggregationTerms,
@@ -15,18 +23,9 @@ from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.training import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Cohort, InputKind
 from models.fixed_point import limit_for
+from tasks.secure_aggregation.adder import require_size
+from tasks.secure_aggregation.homomorphic import run_homomorphic
 from tasks.secure_aggregation.protocol import run_in_the_clear, run_protocol
-
-TWO_SILOS_WARNING = (
-    "With two silos, secure aggregation hides their updates from the coordinator only: "
-    "each silo can subtract its own update from the sum and read the other's."
-)
-PLAIN_WARNING = (
-    "Secure aggregation is off (secure_aggregation.mode is plain): the coordinator "
-    "sees every silo's update and can learn from it what is in the silo's data."
-)
-
-_RUNS = {"masked": run_protocol, "plain": run_in_the_clear}
 
 
 @task(
@@ -51,17 +50,18 @@ def aggregate_securely(
         cohort: the silos; each must have shelved a `Contribution`, which is used up.
         purpose: what is summed, for example `item counts`.
         round_number: 0 before the first round.
-        config: masked or plain.
-        min_silos: the quorum; masked mode also needs t = floor(2n/3) + 1 silos.
+        config: the mode.
+        min_silos: the quorum; but for mode plain, also t = floor(2n/3) + 1 silos.
         kind: ring, encoding and global model of the contributions.
         deadline_seconds: silos that take longer in any phase are left out.
 
     Raises:
-        ConfigError: masked mode with a single silo.
+        ConfigError: a single silo, unless the mode is plain; mode homomorphic without
+            TenSEAL or with a vector that is too long.
         QuorumLostError: too few silos are left to open the sum.
     """
     members = cohort.silos
-    if config.mode == "masked" and len(members) == 1:
+    if config.mode != "plain" and len(members) == 1:
         raise ConfigError(
             f"secure aggregation of {purpose} has one silo, {members[0]}, whose sum "
             "would be its own input; add silos or set secure_aggregation.mode to plain"
@@ -81,7 +81,31 @@ def aggregate_securely(
         min_silos=min_silos,
         kind=kind,
     )
-    return _RUNS[config.mode](cohort, terms, deadline_seconds=deadline_seconds)
+    runs: dict[str, Callable[..., SecureSum]] = {
+        "masked": run_protocol,
+        "homomorphic": partial(
+            run_homomorphic, max_parameters=config.homomorphic_max_parameters
+        ),
+        "plain": run_in_the_clear,
+    }
+    return runs[config.mode](cohort, terms, deadline_seconds=deadline_seconds)
+
+
+def require_sums_fit(
+    lengths: Mapping[str, int], config: SecureAggregationConfig
+) -> None:
+    """Refuse, before the first round, a sum that the mode would refuse after it.
+
+    Args:
+        lengths: purpose -> numbers in the longest sum of that purpose.
+        config: mode homomorphic accepts `homomorphic_max_parameters`.
+
+    Raises:
+        ConfigError: names the sum that is too long.
+    """
+    if config.mode == "homomorphic":
+        for purpose, length in lengths.items():
+            require_size(purpose, length, config.homomorphic_max_parameters)
 
 
 def say_what_is_exposed(
@@ -95,5 +119,8 @@ def say_what_is_exposed(
     limit_for(len(silos), config.ring_bits)
     if config.mode == "plain":
         announce().note(PLAIN_WARNING)
-    elif len(silos) == 2:
+        return
+    if config.mode == "homomorphic":
+        announce().note(HOMOMORPHIC_WARNING)
+    if len(silos) == 2:
         announce().note(TWO_SILOS_WARNING)

@@ -93,6 +93,14 @@ def test_whatever_order_silos_answer_in_the_model_is_bit_identical(
     assert play(other).vector_hash == play(federation).vector_hash
 
 
+def test_homomorphic_rounds_give_the_model_that_masked_rounds_give(
+    federation, tmp_path
+):
+    pytest.importorskip("tenseal")
+    other = PreparedFederation(tmp_path, secure_aggregation={"mode": "homomorphic"})
+    assert play(other).vector_hash == play(federation).vector_hash
+
+
 def test_training_together_beats_popularity(federation):
     model = first_model(federation)
     for round_number in range(1, 7):

@@ -161,6 +161,7 @@ def _phases(n: int, asked: int, answered: int, mode: str) -> Iterator[PhaseRecor
             "advertise keys": 0.1, "share keys": 0.2, "masked input": 0.5,
             "confirm survivors": 0.1, "unmasking": 0.1,
         },
+        "homomorphic": {"encrypted input": 0.7, "open sum": 0.3},
         "plain": {"plain input": 1.0},
     }[mode]  # fmt: skip
     for phase, share in shares.items():

@@ -49,7 +49,7 @@ class InProcessCohort:
     def only(self, silos: Iterable[str]) -> InProcessCohort:
         """A narrowed view that shares workspaces, sabotage and step log."""
         wanted = set(silos)
-        view = InProcessCohort.__new__(InProcessCohort)
+        view = type(self).__new__(type(self))
         view.__dict__ = dict(self.__dict__)
         view.silos = tuple(s for s in self.silos if s in wanted)
         return view

@@ -28,6 +28,12 @@ def test_one_plain_round_is_enough_for_the_alarm():
     assert "masked" in sentences(remarks, Tone.GOOD)
 
 
+def test_homomorphic_aggregation_says_what_one_silo_could_give_away():
+    remarks = privacy(fake_history(mode="homomorphic"))
+    assert "together with any one silo" in sentences(remarks, Tone.WARNING)
+    assert "masked" not in sentences(remarks, Tone.GOOD)
+
+
 def test_masked_aggregation_raises_no_alarm():
     history = fake_history()
     assert sentences((*cautions(history), *privacy(history)), Tone.ALARM) == ""

@@ -1,0 +1,17 @@
+"""What a person is told, once per run, where a mode hides less than they may think."""
+
+from __future__ import annotations
+
+TWO_SILOS_WARNING = (
+    "With two silos, secure aggregation hides their updates from the coordinator only: "
+    "each silo can subtract its own update from the sum and read the other's."
+)
+PLAIN_WARNING = (
+    "Secure aggregation is off (secure_aggregation.mode is plain): the coordinator "
+    "sees every silo's update and can learn from it what is in the silo's data."
+)
+HOMOMORPHIC_WARNING = (
+    "Mode homomorphic: all silos share one decryption key, so the coordinator together "
+    "with any one silo can read every silo's update. Mode masked does not have this "
+    "weakness, is faster and sends less."
+)
