@@ -39,6 +39,12 @@ PLAIN_WARNING = (
 )
 
 
+GROUPS_NOTE = (
+    "Updates are summed in {groups} groups (secure_aggregation.groups): the "
+    "coordinator learns the sum of each group of silos, not only the sum of all."
+)
+
+
 class Phase(StrEnum):
     """What the protocol is doing."""
 
@@ -356,6 +362,19 @@ SiloMessage = (
 ) | PlainInput
 
 
+@dataclass(frozen=True, eq=False)
+class SumPart:
+    """What the coordinator saw of some silos: their sum, or one silo's own input.
+
+    Attributes:
+        silos: whose inputs are in it, in cohort order.
+        total: int64 [d], their exact signed sum.
+    """
+
+    silos: tuple[str, ...]
+    total: NDArray[np.int64]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SecureSum:
     """The opened sum and how it came about.
@@ -370,6 +389,7 @@ class SecureSum:
         bytes_down: payload bytes sent to all silos together.
         commitments: contributor -> sha256 hex of the words it uploaded.
         phase_seconds: phase -> wall seconds at the coordinator.
+        parts: where they were asked for, the parts that `total` is the sum of.
     """
 
     total: NDArray[np.int64]
@@ -381,6 +401,7 @@ class SecureSum:
     bytes_down: int
     commitments: Mapping[str, str]
     phase_seconds: Mapping[str, float]
+    parts: tuple[SumPart, ...] = ()
 
 
 def _require(condition: bool, complaint: str) -> None:

@@ -38,6 +38,7 @@ class Domain(StrEnum):
     BOX = "silorec secure aggregation 1 box"
     PAIR_KEY = "silorec secure aggregation 1 pair key"
     SELF_KEY = "silorec secure aggregation 1 self key"
+    GROUPING = "silorec secure aggregation 1 grouping"
 
 
 def canonical(*fields: Field) -> bytes:

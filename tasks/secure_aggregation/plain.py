@@ -15,6 +15,7 @@ from data_contracts.secure_aggregation import (
     Phase,
     PlainInput,
     SiloMessage,
+    SumPart,
 )
 from data_contracts.workspace import SiloFailure
 from tasks.secure_aggregation.context import words_sha256
@@ -58,6 +59,15 @@ class PlainServer:
             raise ProtocolError(f"silo {sender} did not send its own plain input")
         message.check()
         self._inputs[sender] = message.words
+
+    @property
+    def parts(self) -> tuple[SumPart, ...]:
+        """Each silo's input for itself, as signed integers, in order of seats."""
+        return tuple(
+            SumPart((silo,), self._inputs[silo].view(np.int32).astype(np.int64))
+            for silo in self.terms.members
+            if silo in self._inputs
+        )
 
     def add(self) -> NDArray[np.int64]:
         """The signed sum [d] of the inputs of the most common length.

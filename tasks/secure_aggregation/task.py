@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import ConfigError, QuorumLostError
 from data_contracts.progress import announce
 from data_contracts.secure_aggregation import (
+    GROUPS_NOTE,
     PLAIN_WARNING,
     TWO_SILOS_WARNING,
     AggregationTerms,
     SecureSum,
     threshold_for,
 )
+from data_contracts.settings.robustness import (
+    groups_possible,
+    parts_needed,
+)
 from data_contracts.settings.training import SecureAggregationConfig
 from data_contracts.workspace import Cohort
+from tasks.secure_aggregation.groups import sum_in_groups
 from tasks.secure_aggregation.protocol import run_in_the_clear, run_protocol
-
-_RUNS = {"masked": run_protocol, "plain": run_in_the_clear}
 
 
 @task(
@@ -36,6 +42,7 @@ def aggregate_securely(
     min_silos: int,
     model_hash: str = "",
     deadline_seconds: float | None = None,
+    apart: bool = False,
 ) -> SecureSum:
     """The exact integer sum of the silos' shelved contributions.
 
@@ -43,14 +50,15 @@ def aggregate_securely(
         cohort: the silos; each must have shelved a `Contribution`, which is used up.
         purpose: what is summed, for example `item counts`.
         round_number: 0 before the first round.
-        config: masked or plain, and the agreed clip bound.
+        config: masked or plain, the agreed clip bound, groups.
         min_silos: the quorum; masked mode also needs t = floor(2n/3) + 1 silos.
         model_hash: global model the contributions were computed from, if any.
         deadline_seconds: silos that take longer in any phase are left out.
+        apart: also keep the parts, if `config` says that they are to be compared.
 
     Raises:
         ConfigError: masked mode with a single silo.
-        QuorumLostError: too few silos are left to open the sum.
+        QuorumLostError: too few silos, or groups, are left to open the sum.
     """
     members = cohort.silos
     if config.mode == "masked" and len(members) == 1:
@@ -58,12 +66,8 @@ def aggregate_securely(
             f"secure aggregation of {purpose} has one silo, {members[0]}, whose sum "
             "would be its own input; add silos or set secure_aggregation.mode to plain"
         )
-    if len(members) < max(1, min_silos):
-        raise QuorumLostError(
-            f"secure aggregation of {purpose} in round {round_number} needs "
-            f"{min_silos} silos and {len(members)} are left; start the round again "
-            "when more can answer, or lower cohort.min_silos"
-        )
+    _require_silos(len(members), min_silos, purpose, round_number)
+
     terms = AggregationTerms(
         run_id=cohort.run_id,
         round_number=round_number,
@@ -74,14 +78,43 @@ def aggregate_securely(
         clip=config.clip,
         model_hash=model_hash,
     )
-    return _RUNS[config.mode](cohort, terms, deadline_seconds=deadline_seconds)
+    apart = apart and config.keeps_parts
+    runs = {"masked": run_protocol, "plain": partial(run_in_the_clear, apart=apart)}
+    run = partial(runs[config.mode], deadline_seconds=deadline_seconds)
+    if not apart or config.groups == 1:
+        return run(cohort, terms)
+    summed = sum_in_groups(
+        terms,
+        groups_possible(config.groups, len(members)),
+        lambda part: run(cohort.only(part.members), part),
+        needed=parts_needed(config.combine, config.assumed_attackers),
+    )
+    _require_silos(len(summed.contributors), min_silos, purpose, round_number)
+    return summed
+
+
+def _require_silos(left: int, min_silos: int, purpose: str, round_number: int) -> None:
+    if left < max(1, min_silos):
+        raise QuorumLostError(
+            f"secure aggregation of {purpose} in round {round_number} needs "
+            f"{min_silos} silos and {left} are left; start the round again "
+            "when more can answer, or lower cohort.min_silos"
+        )
 
 
 def say_what_is_exposed(
     silos: tuple[str, ...], config: SecureAggregationConfig
 ) -> None:
-    """Tell a person, once per run, where aggregation hides less than they may think."""
+    """Tell a person, once per run, where aggregation hides less than they may think.
+
+    Raises:
+        ConfigError: too few silos were admitted for the defences that were chosen.
+    """
+    if complaint := config.complaint_about(len(silos)):
+        raise ConfigError(complaint)
     if config.mode == "plain":
         announce().note(PLAIN_WARNING)
     elif len(silos) == 2:
         announce().note(TWO_SILOS_WARNING)
+    if config.groups > 1:
+        announce().note(GROUPS_NOTE.format(groups=config.groups))
