@@ -78,10 +78,8 @@ def krum(updates: Updates, attackers: int) -> int:
         )
     distances = np.sort(_square_distances(updates), axis=1)
     scores = distances[:, 1 : count - attackers - 1].sum(axis=1)  # 0 is itself
-    best = np.flatnonzero(scores == scores.min())
-    return int(
-        min(best, key=lambda i: updates[i].tolist()) if len(best) > 1 else best[0]
-    )
+    best: list[int] = np.flatnonzero(scores == scores.min()).tolist()
+    return min(best, key=lambda i: updates[i].tolist()) if len(best) > 1 else best[0]
 
 
 def l2_norm(vector: NDArray[np.floating]) -> float:

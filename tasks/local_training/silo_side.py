@@ -31,7 +31,7 @@ from models.recommenders.building import history_scorer
 from models.recommenders.warm import warm_recommender
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems
-from models.weighted_mean import encode_contribution
+from models.weighted_mean import encode_contribution, shortened
 from tasks.local_training.commitments import commit_to
 from tasks.local_training.trainer import train, training_seed
 
@@ -113,6 +113,7 @@ def train_round(
     )
     model_delta = read_vector(module)
     model_delta -= global_model
+    model_delta = shortened(model_delta, job.training.max_update_norm)
     words, clipped = encode_contribution(model_delta, weight, loss, job.fixed_point)
     workspace.put(Contribution(words, vector_hash(global_model)))
     key = f"{workspace.run_id}/{job.round_number}"

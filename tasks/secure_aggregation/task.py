@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from prefect import task
@@ -79,7 +80,10 @@ def aggregate_securely(
         model_hash=model_hash,
     )
     apart = apart and config.keeps_parts
-    runs = {"masked": run_protocol, "plain": partial(run_in_the_clear, apart=apart)}
+    runs: dict[str, Callable[..., SecureSum]] = {
+        "masked": run_protocol,
+        "plain": partial(run_in_the_clear, apart=apart),
+    }
     run = partial(runs[config.mode], deadline_seconds=deadline_seconds)
     if not apart or config.groups == 1:
         return run(cohort, terms)
