@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import ProtocolError
+from data_contracts.sum_parts import SumPart
 from data_contracts.workspace import SiloFailure
 
 PROTOCOL_VERSION = 1
@@ -28,21 +29,6 @@ SIGNATURE_BYTES = 64
 NONCE_BYTES = 12
 SHARE_BYTES = 33  # one element of GF(2^256 + 297)
 BOX_BYTES = 2 * SHARE_BYTES + 16  # two shares and the AES-GCM tag
-
-TWO_SILOS_WARNING = (
-    "With two silos, secure aggregation hides their updates from the coordinator only: "
-    "each silo can subtract its own update from the sum and read the other's."
-)
-PLAIN_WARNING = (
-    "Secure aggregation is off (secure_aggregation.mode is plain): the coordinator "
-    "sees every silo's update and can learn from it what is in the silo's data."
-)
-
-
-GROUPS_NOTE = (
-    "Updates are summed in {groups} groups (secure_aggregation.groups): the "
-    "coordinator learns the sum of each group of silos, not only the sum of all."
-)
 
 
 class Phase(StrEnum):
@@ -360,19 +346,6 @@ class RevealedShares:
 SiloMessage = (
     KeyAdvertisement | SealedShares | MaskedInput | Confirmation | RevealedShares
 ) | PlainInput
-
-
-@dataclass(frozen=True, eq=False)
-class SumPart:
-    """What the coordinator saw of some silos: their sum, or one silo's own input.
-
-    Attributes:
-        silos: whose inputs are in it, in cohort order.
-        total: int64 [d], their exact signed sum.
-    """
-
-    silos: tuple[str, ...]
-    total: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,10 +18,10 @@ from data_contracts.errors import ProtocolError, QuorumLostError
 from data_contracts.secure_aggregation import (
     AggregationTerms,
     SecureSum,
-    SumPart,
     threshold_for,
 )
 from data_contracts.settings.robustness import SMALLEST_GROUP
+from data_contracts.sum_parts import SumPart
 from data_contracts.workspace import SiloFailure
 from tasks.secure_aggregation.context import Domain, digest
 from tasks.secure_aggregation.quorum import most_common_length

@@ -15,8 +15,8 @@ from data_contracts.secure_aggregation import (
     Phase,
     PlainInput,
     SiloMessage,
-    SumPart,
 )
+from data_contracts.sum_parts import SumPart
 from data_contracts.workspace import SiloFailure
 from tasks.secure_aggregation.context import words_sha256
 from tasks.secure_aggregation.quorum import (

@@ -9,11 +9,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import ConfigError, QuorumLostError
-from data_contracts.progress import announce
-from data_contracts.secure_aggregation import (
+from data_contracts.exposure import (
     GROUPS_NOTE,
     PLAIN_WARNING,
     TWO_SILOS_WARNING,
+)
+from data_contracts.progress import announce
+from data_contracts.secure_aggregation import (
     AggregationTerms,
     SecureSum,
     threshold_for,
@@ -62,13 +64,7 @@ def aggregate_securely(
         QuorumLostError: too few silos, or groups, are left to open the sum.
     """
     members = cohort.silos
-    if config.mode == "masked" and len(members) == 1:
-        raise ConfigError(
-            f"secure aggregation of {purpose} has one silo, {members[0]}, whose sum "
-            "would be its own input; add silos or set secure_aggregation.mode to plain"
-        )
-    _require_silos(len(members), min_silos, purpose, round_number)
-
+    _require_silos(members, min_silos, purpose, round_number, config)
     terms = AggregationTerms(
         run_id=cohort.run_id,
         round_number=round_number,
@@ -93,15 +89,26 @@ def aggregate_securely(
         lambda part: run(cohort.only(part.members), part),
         needed=parts_needed(config.combine, config.assumed_attackers),
     )
-    _require_silos(len(summed.contributors), min_silos, purpose, round_number)
+    _require_silos(summed.contributors, min_silos, purpose, round_number, config)
     return summed
 
 
-def _require_silos(left: int, min_silos: int, purpose: str, round_number: int) -> None:
-    if left < max(1, min_silos):
+def _require_silos(
+    left: tuple[str, ...],
+    min_silos: int,
+    purpose: str,
+    round_number: int,
+    config: SecureAggregationConfig,
+) -> None:
+    if config.mode == "masked" and len(left) == 1:
+        raise ConfigError(
+            f"secure aggregation of {purpose} has one silo, {left[0]}, whose sum "
+            "would be its own input; add silos or set secure_aggregation.mode to plain"
+        )
+    if len(left) < max(1, min_silos):
         raise QuorumLostError(
             f"secure aggregation of {purpose} in round {round_number} needs "
-            f"{min_silos} silos and {left} are left; start the round again "
+            f"{min_silos} silos and {len(left)} are left; start the round again "
             "when more can answer, or lower cohort.min_silos"
         )
 
