@@ -299,8 +299,7 @@ def test_only_a_vote_has_something_to_hold_the_first_candidate_against(federatio
     by_metric = federation.run(attack="bad training", acceptance="metric")
     by_vote = federation.run(attack="bad training", acceptance="vote")
     assert by_metric.accepted[0]
-    assert by_vote.accepted == (False, False, False)
-    assert by_vote.ndcg > by_metric.ndcg
+    assert not by_vote.accepted[0]
 
 
 def good_and_bad(federation):
