@@ -1,7 +1,7 @@
 """The parts of a sum become one mean update, whatever a few of them hold.
 
-In order: decode, leave out what has no weight, bound norms, combine. Whatever happens
-to a part is a remark on each of its silos.
+In order: leave out what no honest silos can have sent, bound norms, combine. Whatever
+happens to a part is a remark on each of its silos.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from data_contracts.errors import QuorumLostError
 from data_contracts.secure_aggregation import SecureSum
 from data_contracts.settings.robustness import parts_needed
 from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.sum_parts import SumPart
 from models.fixed_point import FixedPoint
 from models.robust_aggregation import krum, median, norm_factors, trimmed_mean
 from models.weighted_mean import WeightedMean, decode_contributions
@@ -53,11 +54,8 @@ def combined(
     if config.combine == "mean" and config.norm_bound is None:
         return decode_contributions(summed.total, fixed_point)
     remarks = _Remarks({})
-    parts = [
-        Part(part.silos, decode_contributions(part.total, fixed_point))
-        for part in summed.parts
-    ]
-    parts = _bounded(_weighty(parts, remarks), config, remarks)
+    parts = _decoded(summed.parts, fixed_point, remarks)
+    parts = _bounded(parts, config, remarks)
     needed = parts_needed(config.combine, config.assumed_attackers)
     if len(parts) < needed:
         raise QuorumLostError(
@@ -75,11 +73,20 @@ def combined(
     )
 
 
-def _weighty(parts: Sequence[Part], remarks: _Remarks) -> list[Part]:
-    for part in parts:
-        if part.mean.weight <= 0:
+def _decoded(
+    sums: Sequence[SumPart], fixed_point: FixedPoint, remarks: _Remarks
+) -> list[Part]:
+    parts = []
+    for one in sums:
+        part = Part(one.silos, decode_contributions(one.total, fixed_point))
+        largest = len(one.silos) * fixed_point.limit
+        if not -largest <= int(one.total.min()) <= int(one.total.max()) <= largest:
+            remarks.on(part, "was left out: it is beyond secure_aggregation.clip")
+        elif part.mean.weight <= 0:
             remarks.on(part, "was left out: its weight is not above 0")
-    return [part for part in parts if part.mean.weight > 0]
+        else:
+            parts.append(part)
+    return parts
 
 
 def _bounded(

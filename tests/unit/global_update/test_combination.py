@@ -118,6 +118,19 @@ def test_an_update_without_weight_is_left_out(weight):
     assert mean.remarks == {"e": "its update was left out: its weight is not above 0"}
 
 
+def test_words_that_no_encoder_makes_are_left_out():
+    parts = [part(silo, update) for silo, update in HONEST.items()]
+    lie = np.array([POINT.limit + 1, 0, 1, 0])
+    config = SecureAggregationConfig(mode="plain", combine="median")
+    mean = combined(summed(*parts, SumPart(("e",), lie)), POINT, config)
+    assert mean.update == pytest.approx([2.5, 0], abs=1e-4)
+    assert mean.remarks == {
+        "e": "its update was left out: it is beyond secure_aggregation.clip"
+    }
+    edge = SumPart(("e",), lie - [1, 0, 0, 0])
+    assert combined(summed(*parts, edge), POINT, config).remarks == {}
+
+
 def test_leaving_out_never_leaves_fewer_than_the_rule_needs():
     updates = {"a": [1, 0], "b": [1, 0], "c": [1, 0], "d": [30, 0], "e": [1, 0]}
     mean = together(
