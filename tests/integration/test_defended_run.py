@@ -4,7 +4,7 @@ import pytest
 
 from data_contracts.exposure import GROUPS_NOTE
 from data_contracts.records import RunStatus, Verdict
-from tests.simulators.attacks import Infiltrated, LyingCode
+from tests.simulators.attacks import Infiltrated, LyingCode, StuffedBallot
 from tests.simulators.sabotage import meddling
 from tests.simulators.small_federation import NO_COMPARISON, small_config, train
 from tests.simulators.synthetic_tables import synthetic_silo
@@ -56,3 +56,27 @@ def test_the_vote_is_on_record(defended_run):
     ]
     assert sentences
     assert all("of 9 silos voted against it" in sentence for sentence in sentences)
+
+
+def test_a_run_of_nothing_but_rejections_publishes_the_model_it_began_with(
+    tmp_path, ray_session, prefect_session
+):
+    members = [
+        synthetic_silo(tmp_path, f"silo-{seed}", users=60, items=100, seed=seed)
+        for seed in range(3)
+    ]
+    config = small_config(
+        members, tmp_path / "output",
+        local_training={"epochs": 1},
+        schedule={"rounds": 2, "acceptance": "vote"},
+        evaluation={
+            "per_silo_metrics": False, "baselines": False, "local_only": False,
+        },
+    )  # fmt: skip
+    with meddling(Infiltrated("silo-1", "vote", StuffedBallot(100))):
+        run = train(config)
+    verdicts = [row.verdict for row in run.history.decisions]
+    assert verdicts.count(Verdict.REJECTED) == 2
+    assert Verdict.ACCEPTED not in verdicts
+    assert len({row.model_sha256 for row in run.history.rounds}) == 1
+    assert run.published.sha256 == run.history.rounds[0].model_sha256
