@@ -1,4 +1,4 @@
-"""What a person is told, once per run, where a mode hides less than they may think."""
+"""What a person is told where aggregation hides less than they may think."""
 
 from __future__ import annotations
 
@@ -14,4 +14,8 @@ HOMOMORPHIC_WARNING = (
     "Mode homomorphic: all silos share one decryption key, so the coordinator together "
     "with any one silo can read every silo's update. Mode masked does not have this "
     "weakness, is faster and sends less."
+)
+GROUPS_NOTE = (
+    "Updates are summed in {groups} groups (secure_aggregation.groups): the "
+    "coordinator learns the sum of each group of silos, not only the sum of all."
 )

@@ -29,6 +29,7 @@ class Verdict(StrEnum):
     SILO_QUARANTINED = "silo quarantined"
     SILO_LEFT_OUT = "silo left out of the round"
     SILO_FAULTY = "silo failed after contributing"
+    UPDATE_SET_APART = "update set apart"
 
 
 class Subject(StrEnum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from data_contracts.records import (
     DecisionRecord,
@@ -45,6 +45,7 @@ class RoundOutcome:
         clipped_coordinates: how many coordinates hit the clip bound, over all silos.
         seconds: wall seconds of train, aggregate, evaluate, and the whole round.
         model_bytes: size of the model that was sent to each silo.
+        remarks: silo -> what a defence did to the update it is in.
     """
 
     run_id: str
@@ -63,6 +64,7 @@ class RoundOutcome:
     model_bytes: int
     metrics: tuple[MetricRecord, ...]
     decisions: tuple[DecisionRecord, ...]
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def failures(self) -> dict[str, SiloFailure]:
         """Silos that did not contribute, and why."""
@@ -88,6 +90,10 @@ class RoundOutcome:
             *(
                 self._setback(Verdict.SILO_FAULTY, failure)
                 for failure in self.summed.faults.values()
+            ),
+            *(
+                self._decision(Verdict.UPDATE_SET_APART, silo, sentence)
+                for silo, sentence in self.remarks.items()
             ),
         )
 
@@ -130,10 +136,14 @@ class RoundOutcome:
         )
 
     def _setback(self, verdict: Verdict, failure: SiloFailure) -> DecisionRecord:
+        sentence = f"{failure.reason}: {failure.sentence}"
+        return self._decision(verdict, failure.silo, sentence)
+
+    def _decision(self, verdict: Verdict, silo: str, sentence: str) -> DecisionRecord:
         return DecisionRecord(
             run_id=self.run_id,
             round_number=self.round_number,
             verdict=verdict.value,
-            silo=failure.silo,
-            sentence=f"{failure.reason}: {failure.sentence}",
+            silo=silo,
+            sentence=sentence,
         )

@@ -102,6 +102,8 @@ class FederatedTrainingConfig(Section):
                     f"cohort.min_silos {self.cohort.min_silos} is above the "
                     f"{len(silos)} silos listed"
                 )
+            if complaint := self.secure_aggregation.complaint_about(len(silos)):
+                raise ValueError(complaint)
         elif any(silo.sources() for silo in silos):
             raise ValueError(
                 "data.dataset and the tables of cohort.silos exclude each other; "

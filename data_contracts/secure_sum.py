@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.sum_parts import SumPart
 from data_contracts.workspace import SiloFailure
 
 
@@ -45,6 +46,7 @@ class SecureSum:
         bytes_down: payload bytes sent to all silos together.
         commitments: contributor -> sha256 hex of the words it uploaded.
         phases: what each phase took, in order.
+        parts: where they were asked for, the parts that `total` is the sum of.
     """
 
     total: NDArray[np.signedinteger]
@@ -56,3 +58,4 @@ class SecureSum:
     bytes_down: int
     commitments: Mapping[str, str]
     phases: tuple[PhaseAccount, ...]
+    parts: tuple[SumPart, ...] = ()

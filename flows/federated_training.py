@@ -25,6 +25,7 @@ from tasks.evaluation.task import (
     evaluate_baselines,
     evaluate_on_silos,
     num_transitions,
+    vote_on_silos,
 )
 from tasks.global_update.acceptance import Standing, rule_on
 from tasks.global_update.task import initialise_global_model, update_global_model
@@ -144,17 +145,26 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
                 min_silos=config.cohort.min_silos,
                 kind=job.input_kind(model.vector_hash),
                 deadline_seconds=config.cohort.deadline_seconds,
+                apart=True,
             )
             candidate, mean = update_global_model(
-                model, summed, job.encoding, config.server_optimizer, round_number
-            )
+                model, summed, job.encoding, config.server_optimizer, round_number,
+                config.secure_aggregation,
+            )  # fmt: skip
             clock.lap("aggregate")
             evaluation = evaluate_on_silos(
                 cohort, sum_securely, candidate.vector, validation
             )
+            votes = None
+            if config.schedule.acceptance == "vote":
+                votes = vote_on_silos(
+                    cohort, partial(sum_securely, round_number=round_number),
+                    model.vector, candidate.vector, validation,
+                    config.schedule.max_regression, round_number,
+                )  # fmt: skip
             ruling = rule_on(
                 evaluation.ndcg, standing, config.schedule,
-                run_id=run.run_id, round_number=round_number,
+                run_id=run.run_id, round_number=round_number, votes=votes,
             )  # fmt: skip
             standing = ruling.standing
             model = candidate if ruling.accepted else model
@@ -178,12 +188,14 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
                     model_bytes=candidate.vector.nbytes,
                     metrics=evaluation.records(run.run_id, round_number),
                     decisions=ruling.decisions,
+                    remarks=mean.remarks,
                 ),
                 model.vector,
                 vocabulary,
                 parent,
             )
-            if standing.best_round == round_number:
+            # Before any is accepted, the best model is the one the run began with.
+            if standing.best_round in {0, round_number}:
                 best, best_version = model, version
             update_progress(progress, round_number / config.schedule.rounds)
             announce().round(

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from data_contracts.errors import NotFiniteError
 from models.digits import Digits
 from models.fixed_point import RING_BITS, Dither, FixedPoint, Words, signed
 from models.parameters import ParameterLayout, Vector
+from models.robust_aggregation import l2_norm
 from models.row_admission import RowAdmission
 
 LOSS_SCALE = 64.0
@@ -47,18 +48,33 @@ class WeightedMean:
         weight: summed weight of the silos that are in it.
         loss: weighted mean training loss, in nats.
         clipped: coordinates beyond the clip bound, over all silos.
+        remarks: silo -> what a defence did to the update it is in, where it did.
     """
 
     update: NDArray[np.float64]
     weight: float
     loss: float
     clipped: int
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def norm(self) -> float:
         """L2 norm of the mean update."""
-        # No BLAS: its threads spin on for longer than the whole sum takes.
-        return float(np.sqrt(np.einsum("i,i->", self.update, self.update)))
+        return l2_norm(self.update)
+
+
+def shortened(model_delta: Vector, max_norm: float | None) -> Vector:
+    """The update, or the multiple of it that has L2 norm `max_norm` if it is longer.
+
+    What is not finite stays so, for the encoding to refuse. Left out: silos that run
+    other code, whom nothing inside a silo can bound.
+
+    >>> shortened(np.array([3.0, 4.0], np.float32), 1.0)
+    array([0.6, 0.8], dtype=float32)
+    """
+    if max_norm is None or (norm := l2_norm(model_delta)) <= max_norm:
+        return model_delta
+    return (model_delta * (max_norm / norm)).astype(model_delta.dtype)
 
 
 @dataclass(frozen=True)

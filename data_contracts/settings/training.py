@@ -7,6 +7,12 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from data_contracts.settings.base import Section
+from data_contracts.settings.robustness import (
+    SMALLEST_GROUP,
+    Combine,
+    complaint_about_defences,
+    silos_needed,
+)
 
 
 class ModelConfig(Section):
@@ -67,6 +73,12 @@ class LocalTrainingConfig(Section):
     seed: int = Field(
         0, ge=0, description="Seed of data order and dropout; protects nothing."
     )
+    max_update_norm: float | None = Field(
+        None,
+        gt=0,
+        description="An update longer than this L2 norm is shortened to it inside the "
+        "silo, before it is weighted and encoded; left out: not bounded.",
+    )
 
 
 class ScheduleConfig(Section):
@@ -85,6 +97,12 @@ class ScheduleConfig(Section):
         le=1,
         description="A candidate whose validation metric falls by more than this "
         "share of the best is rejected and the old model kept.",
+    )
+    acceptance: Literal["metric", "vote"] = Field(
+        "metric",
+        description="metric: the pooled validation metric decides on a candidate. "
+        "vote: each silo compares it with the last accepted model on its own data, and "
+        "a majority against it rejects it.",
     )
     learning_rate_cut: float = Field(
         0.5,
@@ -135,6 +153,35 @@ class SecureAggregationConfig(Section):
         description="Longest vector that mode homomorphic sums; a silo sends 16 bytes "
         "for each number and receives as many.",
     )
+    groups: int = Field(
+        1,
+        ge=1,
+        le=300,
+        description="Groups of at least 3 silos whose updates are summed separately, "
+        "dealt anew each round; the coordinator learns each group's sum.",
+    )
+    combine: Combine = Field(
+        "mean",
+        description="How groups' means (masked) or single updates (plain) become one: "
+        "the weighted mean, or, against poisoned ones, median, trimmed-mean, or krum "
+        "(plain only).",
+    )
+    assumed_attackers: int = Field(
+        1,
+        ge=0,
+        le=300,
+        description="How many groups or updates median, trimmed-mean and krum must be "
+        "able to withstand.",
+    )
+    norm_bound: float | None = Field(
+        None,
+        ge=1,
+        description="Group means or updates longer than this many times their median "
+        "norm are scaled down or left out, by name; left out: not bounded.",
+    )
+    beyond_norm_bound: Literal["scale", "leave-out"] = Field(
+        "scale", description="What happens to what is beyond norm_bound."
+    )
 
     @model_validator(mode="after")
     def _encrypts_whole_words(self) -> SecureAggregationConfig:
@@ -144,6 +191,40 @@ class SecureAggregationConfig(Section):
                 "mode to masked"
             )
         return self
+
+    @model_validator(mode="after")
+    def _defences_go_together(self) -> SecureAggregationConfig:
+        complaint = complaint_about_defences(
+            self.mode, self.combine, self.groups, self.assumed_attackers,
+            self.norm_bound,
+        )  # fmt: skip
+        if complaint:
+            raise ValueError(complaint)
+        return self
+
+    @property
+    def keeps_parts(self) -> bool:
+        """Whether updates are seen in parts, to be compared with each other."""
+        return self.groups > 1 or self.combine != "mean" or self.norm_bound is not None
+
+    def complaint_about(self, num_silos: int) -> str:
+        """Why so many silos are too few for these settings; empty if they suffice."""
+        needed = silos_needed(
+            self.mode, self.combine, self.groups, self.assumed_attackers
+        )
+        if num_silos >= needed:
+            return ""
+        if self.mode == "plain":
+            return (
+                f"secure_aggregation.combine {self.combine} against "
+                f"{self.assumed_attackers} attackers needs {needed} silos and there "
+                f"are {num_silos}; add silos or choose another rule"
+            )
+        return (
+            f"secure_aggregation.groups {self.groups} needs {needed} silos, "
+            f"{SMALLEST_GROUP} in each group, and there are {num_silos}; lower groups "
+            "or add silos"
+        )
 
 
 class ServerOptimizerConfig(Section):

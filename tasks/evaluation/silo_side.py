@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from data_contracts.errors import SiloInputError
 from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.settings.training import EvaluationConfig, ModelConfig
+from data_contracts.votes import VoteCount
 from data_contracts.workspace import Contribution, SiloWorkspace
 from models.fixed_point import encode_counts
 from models.full_ranking import Ranking, Scorer, rank_held_out
-from models.parameters import AloneModel, Vector, write_vector
+from models.parameters import AloneModel, Vector, vector_hash, write_vector
 from models.ranking_metrics import MetricSums
 from models.recommenders.building import history_scorer
 from models.recommenders.counting import (
@@ -28,6 +29,7 @@ from models.recommenders.counting import (
 from models.recommenders.warm import warm_recommender
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems, Vocabulary
+from tasks.evaluation.own_scores import known, remember
 
 # Metric sums travel as whole numbers of 1/256: at most 2 millionths of a user's
 # metric are lost in a silo of a thousand users.
@@ -83,7 +85,35 @@ def evaluate_model(
     workspace: SiloWorkspace, model: Vector, question: Question
 ) -> Answer | None:
     """Rank the silo's held-out targets by the given model."""
-    return _answer(workspace, _scorer(workspace, model, question), question)
+    ranking = _ranking(workspace, _scorer(workspace, model, question), question)
+    if question.window is Window.VALIDATION:
+        remember(workspace, vector_hash(model), ranking.sums)
+    return _told(workspace, ranking, question)
+
+
+def vote(
+    workspace: SiloWorkspace,
+    accepted: Vector,
+    candidate: Vector,
+    question: Question,
+    max_regression: float,
+) -> VoteCount | None:
+    """This silo's vote: is the candidate worse for it than the last accepted model?
+
+    Against it if the NDCG on the silo's own held-out targets falls by more than
+    `max_regression` of what the accepted model reaches; a silo without targets
+    abstains. The ballot is shelved for a secure sum, and returned only where the
+    federation shows per-silo metrics, of which it then says nothing new.
+    """
+    before, after = (
+        _own_sums(workspace, model, question) for model in (accepted, candidate)
+    )
+    floor = before.means()["ndcg"] * (1.0 - max_regression)
+    against = not after.means()["ndcg"] >= floor
+    ballot = VoteCount(int(against), 1) if after.users else VoteCount(0, 0)
+    words = np.array([ballot.against, ballot.cast])
+    workspace.put(Contribution(encode_counts(words, question.num_silos)))
+    return ballot if question.evaluation.per_silo_metrics else None
 
 
 def evaluate_own_model(workspace: SiloWorkspace, question: Question) -> Answer | None:
@@ -133,15 +163,39 @@ def split_sums(total: NDArray[np.int64]) -> tuple[MetricSums, NDArray[np.int64]]
 def _answer(
     workspace: SiloWorkspace, scorer: Scorer, question: Question
 ) -> Answer | None:
-    stocked = workspace.get(StockedItems)
-    if question.evaluation.candidates == "vocabulary":
-        stocked = StockedItems(np.ones_like(stocked.mask))
-    data, k = workspace.get(SequenceData), question.evaluation.k
-    ranking = rank_held_out(scorer, data, question.window, stocked, k)
+    return _told(workspace, _ranking(workspace, scorer, question), question)
+
+
+def _ranking(workspace: SiloWorkspace, scorer: Scorer, question: Question) -> Ranking:
+    data, stocked = workspace.get(SequenceData), _candidates(workspace, question)
+    return rank_held_out(scorer, data, question.window, stocked, question.evaluation.k)
+
+
+def _told(
+    workspace: SiloWorkspace, ranking: Ranking, question: Question
+) -> Answer | None:
     workspace.put(_contribution(ranking, question.num_silos))
     if not question.evaluation.per_silo_metrics:
         return None
-    return Answer(ranking.sums, int(ranking.recommended.sum()), int(stocked.mask.sum()))
+    stocked = int(_candidates(workspace, question).mask.sum())
+    return Answer(ranking.sums, int(ranking.recommended.sum()), stocked)
+
+
+def _candidates(workspace: SiloWorkspace, question: Question) -> StockedItems:
+    stocked = workspace.get(StockedItems)
+    if question.evaluation.candidates == "vocabulary":
+        return StockedItems(np.ones_like(stocked.mask))
+    return stocked
+
+
+def _own_sums(
+    workspace: SiloWorkspace, model: Vector, question: Question
+) -> MetricSums:
+    name, own = vector_hash(model), known(workspace).sums
+    if name not in own:
+        scorer = _scorer(workspace, model, question)
+        remember(workspace, name, _ranking(workspace, scorer, question).sums)
+    return own[name]
 
 
 def _contribution(ranking: Ranking, num_silos: int) -> Contribution:

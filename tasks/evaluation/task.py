@@ -13,6 +13,7 @@ from data_contracts.progress import announce
 from data_contracts.records import Subject
 from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.training import EvaluationConfig
+from data_contracts.votes import VoteCount
 from data_contracts.workspace import Cohort, SiloStep
 from models.fixed_point import decode_counts
 from models.parameters import Vector
@@ -28,6 +29,7 @@ from tasks.evaluation.silo_side import (
     evaluate_own_model,
     evaluate_popularity,
     split_sums,
+    vote,
 )
 
 SumSecurely = Callable[[Cohort, str], SecureSum]
@@ -60,6 +62,48 @@ def evaluate_on_silos(
         cohort, sum_securely, subject, question, with_coverage,
         evaluate_model, cohort.broadcast(model),
     )  # fmt: skip
+
+
+@task(
+    name="Vote on silos",
+    task_run_name="round-{round_number}-vote",
+    cache_policy=NO_CACHE,
+)
+def vote_on_silos(
+    cohort: Cohort,
+    sum_securely: SumSecurely,
+    accepted: Vector,
+    candidate: Vector,
+    question: Question,
+    max_regression: float,
+    round_number: int,
+) -> VoteCount:
+    """Ask every silo whether the candidate is worse for it than the accepted model.
+
+    Where silos show their metrics they show their votes, and each counts once. Where
+    they do not, only the sum of the votes is opened; a silo that lies in it can count
+    for more than one, up to what makes the sum impossible, which rejects.
+
+    Args:
+        cohort: silos that hold sequences.
+        sum_securely: secure aggregation over the contributions of a cohort, once in
+            this round.
+        accepted: the last accepted model, float32 [d].
+        candidate: the one to vote on, float32 [d].
+        question: the validation window, and what may be shown.
+        max_regression: what fall of its own NDCG a silo puts up with.
+        round_number: for the name of the task run.
+    """
+    replies = cohort.call(
+        vote, cohort.broadcast(accepted), cohort.broadcast(candidate), question,
+        max_regression,
+    ).values  # fmt: skip
+    if question.evaluation.per_silo_metrics:
+        ballots = [b for b in replies.values() if b is not None and b.possible(1)]
+        return VoteCount(sum(b.against for b in ballots), sum(b.cast for b in ballots))
+    total = decode_counts(sum_securely(cohort.only(replies), "votes").total)
+    votes = VoteCount(*total.tolist())
+    return votes if votes.possible(len(replies)) else VoteCount(0, 0)
 
 
 @task(name="Evaluate what silos reach alone", cache_policy=NO_CACHE)

@@ -11,11 +11,18 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.secure_sum import SecureSum
-from data_contracts.settings.training import ModelConfig, ServerOptimizerConfig
+from data_contracts.settings.training import (
+    ModelConfig,
+    SecureAggregationConfig,
+    ServerOptimizerConfig,
+)
 from models.vocabulary import Vocabulary
 from models.weighted_mean import UpdateEncoding, WeightedMean
+from tasks.global_update.combination import combined
 from tasks.global_update.global_model import GlobalModel, fresh_model, moved
 from tasks.global_update.initialisation import random_start, warm_start
+
+NO_DEFENCES = SecureAggregationConfig()
 
 
 class Checkpoint(Protocol):
@@ -57,7 +64,12 @@ def update_global_model(
     encoding: UpdateEncoding,
     config: ServerOptimizerConfig,
     round_number: int,
+    defences: SecureAggregationConfig = NO_DEFENCES,
 ) -> tuple[GlobalModel, WeightedMean]:
-    """(candidate, decoded mean): one server step along the securely summed updates."""
-    mean = encoding.decode(summed.total)
+    """(candidate, mean update): one server step along the securely summed updates.
+
+    Raises:
+        QuorumLostError: too few parts for the rule that combines them.
+    """
+    mean = combined(summed, encoding, defences)
     return moved(model, mean.update, config), mean

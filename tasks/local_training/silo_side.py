@@ -34,7 +34,7 @@ from models.recommenders.warm import warm_recommender
 from models.row_admission import RowAdmission
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems
-from models.weighted_mean import UpdateEncoding, WeightedMean
+from models.weighted_mean import UpdateEncoding, WeightedMean, shortened
 from tasks.local_training.commitments import commit_to
 from tasks.local_training.trainer import train, training_seed
 
@@ -151,6 +151,7 @@ def train_round(
     )
     model_delta = read_vector(module)
     model_delta -= global_model
+    model_delta = shortened(model_delta, job.training.max_update_norm)
     # What rounding took from the last contribution is made good in this one.
     carried = workspace.get(Carried).error if workspace.has(Carried) else None
     seed = training_seed(job.training.seed, workspace.silo, job.round_number)

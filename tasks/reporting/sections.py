@@ -24,6 +24,7 @@ VERDICT_TONES: dict[str, Tone] = {
     Verdict.REJECTED: Tone.WARNING,
     Verdict.SILO_LEFT_OUT: Tone.WARNING,
     Verdict.SILO_QUARANTINED: Tone.WARNING,
+    Verdict.UPDATE_SET_APART: Tone.WARNING,
 }
 
 

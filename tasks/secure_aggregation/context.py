@@ -42,6 +42,7 @@ class Domain(StrEnum):
     KEY_BOX = "silorec homomorphic aggregation 1 key box"
     TAG_COEFFICIENTS = "silorec homomorphic aggregation 1 tag coefficients"
     TAG_PADS = "silorec homomorphic aggregation 1 tag pads"
+    GROUPING = "silorec secure aggregation 1 grouping"
 
 
 def canonical(*fields: Field) -> bytes:

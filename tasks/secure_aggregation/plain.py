@@ -16,6 +16,7 @@ from data_contracts.secure_aggregation import (
     PlainInput,
     SiloMessage,
 )
+from data_contracts.sum_parts import SumPart
 from data_contracts.workspace import SiloFailure
 from models.fixed_point import signed
 from tasks.secure_aggregation.context import words_sha256
@@ -65,6 +66,15 @@ class PlainServer:
                 f"silo {sender} sent words of {sent} bits instead of {agreed}"
             )
         self._inputs[sender] = message.words
+
+    @property
+    def parts(self) -> tuple[SumPart, ...]:
+        """Each silo's input for itself, as signed integers, in order of seats."""
+        return tuple(
+            SumPart((silo,), signed(self._inputs[silo]))
+            for silo in self.terms.members
+            if silo in self._inputs
+        )
 
     def add(self) -> NDArray[np.signedinteger]:
         """The signed sum [d] of the inputs of the most common length.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 from data_contracts.secure_aggregation import AggregationTerms, Phase
 from data_contracts.secure_sum import SecureSum
@@ -78,8 +79,16 @@ def run_in_the_clear(
     *,
     deadline_seconds: float | None = None,
     clock: Clock = time.monotonic,
+    apart: bool = False,
 ) -> SecureSum:
     """Sum the contributions of all silos and see every one of them.
+
+    Args:
+        cohort: the silos, each with a shelved `Contribution`.
+        terms: what is summed; the threshold plays no role.
+        deadline_seconds: silos that take longer are left out.
+        clock: monotonic seconds, for `phase_seconds`.
+        apart: hand out each silo's contribution beside their sum.
 
     Raises:
         QuorumLostError: fewer than `terms.min_silos` are left.
@@ -89,4 +98,5 @@ def run_in_the_clear(
     with books.phase(Phase.PLAIN_INPUT):
         books.ask(silo_side.upload_in_the_clear, dict.fromkeys(terms.members, ()))
         total = server.add()
-    return books.close(total, "plain")
+    summed = books.close(total, "plain")
+    return replace(summed, parts=server.parts) if apart else summed

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import ConfigError, QuorumLostError
 from data_contracts.exposure import (
+    GROUPS_NOTE,
     HOMOMORPHIC_WARNING,
     PLAIN_WARNING,
     TWO_SILOS_WARNING,
@@ -20,10 +21,15 @@ from data_contracts.secure_aggregation import (
     threshold_for,
 )
 from data_contracts.secure_sum import SecureSum
+from data_contracts.settings.robustness import (
+    groups_possible,
+    parts_needed,
+)
 from data_contracts.settings.training import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Cohort, InputKind
 from models.fixed_point import limit_for
 from tasks.secure_aggregation.adder import require_size
+from tasks.secure_aggregation.groups import sum_in_groups
 from tasks.secure_aggregation.homomorphic import run_homomorphic
 from tasks.secure_aggregation.protocol import run_in_the_clear, run_protocol
 
@@ -43,6 +49,7 @@ def aggregate_securely(
     min_silos: int,
     kind: InputKind = COUNTS,
     deadline_seconds: float | None = None,
+    apart: bool = False,
 ) -> SecureSum:
     """The exact integer sum of the silos' shelved contributions.
 
@@ -50,28 +57,19 @@ def aggregate_securely(
         cohort: the silos; each must have shelved a `Contribution`, which is used up.
         purpose: what is summed, for example `item counts`.
         round_number: 0 before the first round.
-        config: the mode.
+        config: the mode and the groups.
         min_silos: the quorum; but for mode plain, also t = floor(2n/3) + 1 silos.
         kind: ring, encoding and global model of the contributions.
         deadline_seconds: silos that take longer in any phase are left out.
+        apart: also keep the parts, if `config` says that they are to be compared.
 
     Raises:
         ConfigError: a single silo, unless the mode is plain; mode homomorphic without
             TenSEAL or with a vector that is too long.
-        QuorumLostError: too few silos are left to open the sum.
+        QuorumLostError: too few silos, or groups, are left to open the sum.
     """
     members = cohort.silos
-    if config.mode != "plain" and len(members) == 1:
-        raise ConfigError(
-            f"secure aggregation of {purpose} has one silo, {members[0]}, whose sum "
-            "would be its own input; add silos or set secure_aggregation.mode to plain"
-        )
-    if len(members) < max(1, min_silos):
-        raise QuorumLostError(
-            f"secure aggregation of {purpose} in round {round_number} needs "
-            f"{min_silos} silos and {len(members)} are left; start the round again "
-            "when more can answer, or lower cohort.min_silos"
-        )
+    _require_silos(members, min_silos, purpose, round_number, config)
     terms = AggregationTerms(
         run_id=cohort.run_id,
         round_number=round_number,
@@ -81,14 +79,45 @@ def aggregate_securely(
         min_silos=min_silos,
         kind=kind,
     )
+    apart = apart and config.keeps_parts
     runs: dict[str, Callable[..., SecureSum]] = {
         "masked": run_protocol,
         "homomorphic": partial(
             run_homomorphic, max_parameters=config.homomorphic_max_parameters
         ),
-        "plain": run_in_the_clear,
+        "plain": partial(run_in_the_clear, apart=apart),
     }
-    return runs[config.mode](cohort, terms, deadline_seconds=deadline_seconds)
+    run = partial(runs[config.mode], deadline_seconds=deadline_seconds)
+    if not apart or config.groups == 1:
+        return run(cohort, terms)
+    summed = sum_in_groups(
+        terms,
+        groups_possible(config.groups, len(members)),
+        lambda part: run(cohort.only(part.members), part),
+        needed=parts_needed(config.combine, config.assumed_attackers),
+    )
+    _require_silos(summed.contributors, min_silos, purpose, round_number, config)
+    return summed
+
+
+def _require_silos(
+    left: tuple[str, ...],
+    min_silos: int,
+    purpose: str,
+    round_number: int,
+    config: SecureAggregationConfig,
+) -> None:
+    if config.mode != "plain" and len(left) == 1:
+        raise ConfigError(
+            f"secure aggregation of {purpose} has one silo, {left[0]}, whose sum "
+            "would be its own input; add silos or set secure_aggregation.mode to plain"
+        )
+    if len(left) < max(1, min_silos):
+        raise QuorumLostError(
+            f"secure aggregation of {purpose} in round {round_number} needs "
+            f"{min_silos} silos and {len(left)} are left; start the round again "
+            "when more can answer, or lower cohort.min_silos"
+        )
 
 
 def require_sums_fit(
@@ -114,9 +143,12 @@ def say_what_is_exposed(
     """Tell a person, once per run, where aggregation hides less than they may think.
 
     Raises:
-        ConfigError: the ring is too narrow for so many silos.
+        ConfigError: the ring is too narrow for so many silos, or they are too few for
+            the defences that were chosen.
     """
     limit_for(len(silos), config.ring_bits)
+    if complaint := config.complaint_about(len(silos)):
+        raise ConfigError(complaint)
     if config.mode == "plain":
         announce().note(PLAIN_WARNING)
         return
@@ -124,3 +156,5 @@ def say_what_is_exposed(
         announce().note(HOMOMORPHIC_WARNING)
     if len(silos) == 2:
         announce().note(TWO_SILOS_WARNING)
+    if config.groups > 1:
+        announce().note(GROUPS_NOTE.format(groups=config.groups))

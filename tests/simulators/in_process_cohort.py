@@ -14,6 +14,11 @@ from data_contracts.workspace import SiloFailure, SiloReplies, SiloStep, SiloWor
 T = TypeVar("T")
 
 
+def honestly(step: SiloStep[T], workspace: SiloWorkspace, *args: Any) -> T:
+    """The meddler that does nothing of its own."""
+    return step(workspace, *args)
+
+
 class InProcessCohort:
     """Implements `Cohort`; replies and arguments are copied as if sent.
 
@@ -22,6 +27,7 @@ class InProcessCohort:
         sabotage: (silo, step name) -> exception to raise instead of the step.
         answering_order: called with the silos before each step; the order in which
             they then work.
+        meddler: does each step, `(step, workspace, *args) -> reply`.
         steps: names of the steps that were called, in order.
     """
 
@@ -44,6 +50,7 @@ class InProcessCohort:
         self.silos = tuple(self.workspaces)
         self.sabotage: dict[tuple[str, str], Exception] = {}
         self.answering_order = answering_order
+        self.meddler: Callable[..., Any] = honestly
         self.steps: list[str] = []
 
     def only(self, silos: Iterable[str]) -> InProcessCohort:
@@ -75,7 +82,7 @@ class InProcessCohort:
                 if (silo, step.__name__) in self.sabotage:
                     raise self.sabotage[silo, step.__name__]
                 sent = pickle.loads(pickle.dumps((*args, *extra)))
-                reply = step(self.workspaces[silo], *sent)
+                reply = self.meddler(step, self.workspaces[silo], *sent)
                 values[silo] = pickle.loads(pickle.dumps(reply))
                 if on_reply is not None:
                     on_reply(silo, values[silo])

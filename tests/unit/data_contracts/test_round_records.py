@@ -2,7 +2,7 @@
 
 import typing
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -130,6 +130,17 @@ def test_setbacks_become_decisions_beside_those_of_the_round(outcome):
         (Verdict.SILO_LEFT_OUT, "west"): f"{DIED.reason}: {DIED.sentence}",
         (Verdict.SILO_FAULTY, "east"): f"{LATE.reason}: {LATE.sentence}",
     }
+
+
+def test_what_a_defence_did_to_an_update_is_a_decision_on_its_silo(outcome):
+    guarded = replace(outcome, remarks={"north": "its update was scaled by 0.1"})
+    (told,) = (
+        row
+        for row in rows(guarded, DecisionRecord)
+        if row.verdict == Verdict.UPDATE_SET_APART
+    )
+    assert (told.silo, told.round_number) == ("north", 3)
+    assert told.sentence == "its update was scaled by 0.1"
 
 
 def test_no_two_rows_of_a_round_share_a_key(outcome):

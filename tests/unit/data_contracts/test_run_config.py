@@ -122,6 +122,65 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
             "each other; remove one."
         ],
     ),
+    "krum under masks": (
+        PUBLIC | {"secure_aggregation": {"combine": "krum", "groups": 5}},
+        [
+            "secure_aggregation: combine krum compares single updates, which mode "
+            "masked hides; choose median or trimmed-mean with groups, or mode plain."
+        ],
+    ),
+    "groups in the clear": (
+        PUBLIC | {"secure_aggregation": {"mode": "plain", "groups": 3}},
+        [
+            "secure_aggregation: groups 3 has no use in mode plain, which hides "
+            "nothing; leave groups at 1."
+        ],
+    ),
+    "a median of two": (
+        PUBLIC | {"secure_aggregation": {"combine": "median", "groups": 2}},
+        [
+            "secure_aggregation: combine median against 1 attackers needs at least 3 "
+            "groups and groups is 2; raise groups or set combine to mean."
+        ],
+    ),
+    "more attackers than groups bear": (
+        PUBLIC
+        | {
+            "secure_aggregation": {
+                "combine": "trimmed-mean",
+                "groups": 4,
+                "assumed_attackers": 2,
+            }
+        },
+        [
+            "secure_aggregation: combine trimmed-mean against 2 attackers needs at "
+            "least 5 groups and groups is 4; raise groups or set combine to mean."
+        ],
+    ),
+    "a norm with nothing beside it": (
+        PUBLIC | {"secure_aggregation": {"norm_bound": 3}},
+        [
+            "secure_aggregation: norm_bound compares the norms of updates and one "
+            "masked sum has nothing to be compared with; set groups to 2 or more, or "
+            "leave norm_bound out."
+        ],
+    ),
+    "groups of two": (
+        silos(*({"name": name, "interactions": TABLE} for name in "abcde"))
+        | {"secure_aggregation": {"groups": 2}},
+        [
+            "the configuration: secure_aggregation.groups 2 needs 6 silos, 3 in each "
+            "group, and there are 5; lower groups or add silos."
+        ],
+    ),
+    "krum over four": (
+        silos(*({"name": name, "interactions": TABLE} for name in "abcd"))
+        | {"secure_aggregation": {"mode": "plain", "combine": "krum"}},
+        [
+            "the configuration: secure_aggregation.combine krum against 1 attackers "
+            "needs 5 silos and there are 4; add silos or choose another rule."
+        ],
+    ),
     "one name twice": (
         PUBLIC | silos({"name": "a"}, {"name": "b"}, {"name": "a"}),
         ["cohort: silo a is listed twice; rename one."],

@@ -6,6 +6,7 @@ import pytest
 from data_contracts.records import Verdict
 from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.training import ScheduleConfig, ServerOptimizerConfig
+from data_contracts.votes import VoteCount
 from models.fixed_point import signed
 from models.weighted_mean import Block, UpdateEncoding
 from tasks.global_update.acceptance import Standing, rule_on
@@ -101,6 +102,43 @@ def test_decisions_belong_to_the_run_and_the_round():
     assert (decision.run_id, decision.round_number, decision.silo) == ("run", 1, "")
     assert decision.sentence == (
         "NDCG 0.2500 on validation; best so far 0.2500 in round 1"
+    )
+
+
+def test_votes_decide_whatever_the_metric_says():
+    def by_votes(metric, *count):
+        return rule_on(
+            metric, Standing(best=0.5, best_round=1), SCHEDULE,
+            run_id="run", round_number=2, votes=VoteCount(*count),
+        )  # fmt: skip
+
+    for metric in (0.0, 0.9, np.nan):
+        kept = by_votes(metric, 2, 3)
+        assert not kept.accepted
+        assert verdicts(kept) == [Verdict.REJECTED, Verdict.LEARNING_RATE_CUT]
+        taken = by_votes(metric, 2, 4)
+        assert taken.accepted
+        assert taken.standing.best_round == 2
+    assert kept.decisions[0].sentence == (
+        "2 of 3 silos voted against it, for whom it is worse than the last accepted "
+        "model"
+    )
+    none = by_votes(0.9, 0, 0)
+    assert not none.accepted
+    assert none.decisions[0].sentence == "no silo cast a valid vote on it"
+
+
+def test_a_run_that_is_voted_down_for_patience_rounds_stops():
+    standing = Standing(best=0.5, best_round=1)
+    for number in (2, 3, 4):
+        ruling = rule_on(
+            0.9, standing, SCHEDULE,
+            run_id="run", round_number=number, votes=VoteCount(3, 4),
+        )  # fmt: skip
+        standing = ruling.standing
+    assert standing.stopped
+    assert ruling.decisions[-1].sentence == (
+        "3 rounds without a model that a majority accepts"
     )
 
 

@@ -130,6 +130,18 @@ def test_coordinates_beyond_the_bound_are_counted(north):
     assert len(START) // 2 < shelved(north, job).clipped <= len(START)
 
 
+def test_an_update_that_is_too_long_is_shortened_and_keeps_its_direction(north):
+    train_round(north, START, JOB)
+    free = shelved(north, JOB)
+    bounds = {share: share * free.norm for share in (0.5, 2.0)}
+    for share, bound in bounds.items():
+        training = JOB.training.model_copy(update={"max_update_norm": bound})
+        train_round(north, START, replace(JOB, training=training))
+        bounded = shelved(north, JOB)
+        assert bounded.update == pytest.approx(min(share, 1.0) * free.update, abs=1e-6)
+        assert (bounded.weight, bounded.loss) == (free.weight, free.loss)
+
+
 def test_a_warm_module_forgets_the_last_round_and_another_architecture(north):
     first = train_round(north, START, JOB), north.take(Contribution).words
     train_round(north, 2 * START, JOB)
