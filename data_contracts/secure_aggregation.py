@@ -62,6 +62,8 @@ class AggregationTerms:
     Attributes:
         run_id: the run this sum belongs to.
         round_number: round within the run; 0 before the first.
+        manifest_hash: of the identities that all silos agreed on; empty if they did
+            not, and believe each identity that they see first.
         attempt: from 1; a retry is another attempt with fresh keys.
         purpose: what is summed, for example `model update`.
         members: all silos; the seat of a silo is its place here, from 1.
@@ -78,6 +80,7 @@ class AggregationTerms:
     threshold: int
     min_silos: int
     kind: InputKind = COUNTS
+    manifest_hash: str = ""
     attempt: int = 1
     version: int = PROTOCOL_VERSION
 

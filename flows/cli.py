@@ -78,6 +78,17 @@ def build_parser() -> argparse.ArgumentParser:
     ui = _command(commands, "ui", start_ui, "see and start runs in the Prefect UI")
     ui.add_argument("--port", type=int, default=4200, help="default: %(default)s")
 
+    silo = _command(commands, "silo", None, "who a silo is, and whom it believes")
+    matters = silo.add_subparsers(required=True, metavar="MATTER")
+    identity = _command(matters, "identity", show_identity, "print a silo's identity")
+    adopt = _command(matters, "adopt", adopt_manifest, "give a silo its manifest")
+    for matter in (identity, adopt):
+        matter.add_argument("folder", help="the silo's own folder")
+    adopt.add_argument("manifest", help="JSON file that the silos' people agreed on")
+    adopt.add_argument(
+        "--replace", action="store_true", help="take it in place of another one"
+    )
+
     lineage = _command(commands, "lineage", None, "ask what went into which model")
     questions = lineage.add_subparsers(required=True, metavar="QUESTION")
     show = _command(questions, "show", show_lineage, "what made this model?")
@@ -154,6 +165,27 @@ def start_ui(arguments: argparse.Namespace) -> None:
     from flows.user_interface import serve_user_interface
 
     serve_user_interface(arguments.port)
+
+
+def show_identity(arguments: argparse.Namespace) -> None:
+    """`silorec silo identity`."""
+    from tasks.secure_aggregation.manifest import identity_in
+
+    folder = Path(arguments.folder)
+    print(f'"{folder.resolve().name}": "{identity_in(folder).public.hex()}"')
+
+
+def adopt_manifest(arguments: argparse.Namespace) -> None:
+    """`silorec silo adopt`."""
+    from tasks.secure_aggregation import manifest
+
+    adopted = manifest.adopt_manifest(
+        Path(arguments.folder), Path(arguments.manifest), replace=arguments.replace
+    )
+    print(
+        f"{arguments.folder} takes part only with {', '.join(adopted.identities)} "
+        f"(manifest {adopted.sha256[:12]})"
+    )
 
 
 def show_lineage(arguments: argparse.Namespace) -> None:

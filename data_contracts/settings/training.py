@@ -127,6 +127,12 @@ class SecureAggregationConfig(Section):
         "silorec[he]. plain: it sees every update; for debugging, and the report says "
         "so.",
     )
+    manifest: str | None = Field(
+        None,
+        description="File with the identities that the silos agreed on without the "
+        "coordinator; each silo must hold the same. Left out: a silo believes each "
+        "identity that it sees first.",
+    )
     clip: float = Field(
         4.0,
         gt=0,

@@ -37,6 +37,7 @@ class Domain(StrEnum):
     BOX = "silorec secure aggregation 1 box"
     PAIR_KEY = "silorec secure aggregation 1 pair key"
     SELF_KEY = "silorec secure aggregation 1 self key"
+    MANIFEST = "silorec federation manifest 1"
     HOMOMORPHIC = "silorec homomorphic aggregation 1 context"
     KEY_BOX_KEY = "silorec homomorphic aggregation 1 key box key"
     KEY_BOX = "silorec homomorphic aggregation 1 key box"
@@ -74,6 +75,7 @@ def context_hash(terms: AggregationTerms, length: int) -> bytes:
         terms.round_number,
         terms.attempt,
         terms.purpose,
+        terms.manifest_hash,
         terms.members,
         terms.threshold,
         terms.min_silos,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -31,6 +32,7 @@ from models.fixed_point import limit_for
 from tasks.secure_aggregation.adder import require_size
 from tasks.secure_aggregation.groups import sum_in_groups
 from tasks.secure_aggregation.homomorphic import run_homomorphic
+from tasks.secure_aggregation.manifest import read_manifest
 from tasks.secure_aggregation.protocol import run_in_the_clear, run_protocol
 
 
@@ -78,6 +80,7 @@ def aggregate_securely(
         threshold=threshold_for(len(members)),
         min_silos=min_silos,
         kind=kind,
+        manifest_hash=_manifest_hash(config),
     )
     apart = apart and config.keeps_parts
     runs: dict[str, Callable[..., SecureSum]] = {
@@ -98,6 +101,10 @@ def aggregate_securely(
     )
     _require_silos(summed.contributors, min_silos, purpose, round_number, config)
     return summed
+
+
+def _manifest_hash(config: SecureAggregationConfig) -> str:
+    return read_manifest(Path(config.manifest)).sha256 if config.manifest else ""
 
 
 def _require_silos(

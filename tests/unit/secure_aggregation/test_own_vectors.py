@@ -27,6 +27,7 @@ CHANGES = {
     "members": ("silo-1", "silo-2", "silo-4"),
     "threshold": 2,
     "min_silos": 3,
+    "manifest_hash": "ef" * 32,
     "attempt": 2,
     "version": 2,
 }
