@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import ProtocolError
+from data_contracts.mask_graph import sparse_graph, usual_neighbours
 from data_contracts.workspace import COUNTS, InputKind
 
 Words = NDArray[np.unsignedinteger]
@@ -64,6 +65,7 @@ class AggregationTerms:
         round_number: round within the run; 0 before the first.
         manifest_hash: of the identities that all silos agreed on; empty if they did
             not, and believe each identity that they see first.
+        neighbours: how many others a silo shares masks with; 0: all of them.
         attempt: from 1; a retry is another attempt with fresh keys.
         purpose: what is summed, for example `model update`.
         members: all silos; the seat of a silo is its place here, from 1.
@@ -81,6 +83,7 @@ class AggregationTerms:
     min_silos: int
     kind: InputKind = COUNTS
     manifest_hash: str = ""
+    neighbours: int = 0
     attempt: int = 1
     version: int = PROTOCOL_VERSION
 
@@ -88,6 +91,13 @@ class AggregationTerms:
     def quorum(self) -> int:
         """Fewest silos with which any phase goes on."""
         return max(self.threshold, self.min_silos)
+
+    @property
+    def share_threshold(self) -> int:
+        """Shares that open a secret of one silo."""
+        if not self.neighbours:
+            return self.threshold
+        return sparse_graph(len(self.members)).threshold
 
     def seat(self, silo: str) -> int:
         """The silo's place among the members, from 1; its Shamir coordinate."""
@@ -109,6 +119,11 @@ class AggregationTerms:
         _require(
             self.threshold == threshold_for(n),
             f"threshold {self.threshold} for {n} members, must be {threshold_for(n)}",
+        )
+        _require(
+            self.neighbours in (0, usual_neighbours(n)),
+            f"{self.neighbours} neighbours for {n} members, must be 0 or "
+            f"{usual_neighbours(n)}",
         )
         _require(
             1 <= self.min_silos <= n, f"min_silos {self.min_silos}, must be 1 to {n}"
@@ -190,7 +205,7 @@ class SealedBox:
 
 @dataclass(frozen=True)
 class SealedShares:
-    """Phase `SHARE_KEYS`, silo to coordinator: one box for each member of U1.
+    """Phase `SHARE_KEYS`, silo to coordinator: a box for itself and each neighbour.
 
     Attributes:
         silo: the dealer.
@@ -220,7 +235,7 @@ class ShareDelivery:
     Attributes:
         context: context hash.
         dealers: (silo, hash of all it dealt) of U2, in order of seats.
-        boxes: what each dealer dealt to this silo, in the same order.
+        boxes: what its neighbours and it itself dealt to it, in the same order.
     """
 
     context: bytes
@@ -236,8 +251,8 @@ class ShareDelivery:
         """Refuse fields of wrong size, or boxes that do not match the dealers."""
         _require_size("context", self.context, HASH_BYTES)
         _require(
-            tuple(box.dealer for box in self.boxes) == self.silos,
-            "boxes and dealers do not match",
+            {box.dealer for box in self.boxes} <= set(self.silos),
+            "a box comes from a silo that is no dealer",
         )
         for box in self.boxes:
             box.check()

@@ -127,6 +127,11 @@ class SecureAggregationConfig(Section):
         "silorec[he]. plain: it sees every update; for debugging, and the report says "
         "so.",
     )
+    graph: Literal["auto", "complete"] = Field(
+        "auto",
+        description="Who shares masks with whom. auto: every pair of up to 200 silos; "
+        "above, each with some 50 to 70 others, drawn anew for each sum.",
+    )
     manifest: str | None = Field(
         None,
         description="File with the identities that the silos agreed on without the "

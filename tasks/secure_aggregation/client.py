@@ -36,6 +36,7 @@ from tasks.secure_aggregation.context import (
     seed_hash,
     words_sha256,
 )
+from tasks.secure_aggregation.graph import Graph
 from tasks.secure_aggregation.identity import (
     Identity,
     keys_are_signed,
@@ -142,8 +143,10 @@ class Client:
             self.silo, held.context, roster_hash(roster), held.channel.private
         )
         seed = self._random_bytes(KEY_BYTES)
-        dealt = self._deal(held, roster, channel, seed)
-        self._enter(SharesDealt(held, roster, channel, seed, dealt_hash(dealt)))
+        graph = Graph(roster, held.terms.neighbours)
+        circle = graph.circle(self.silo)
+        dealt = self._deal(held, roster, channel, seed, circle)
+        self._enter(SharesDealt(held, roster, circle, channel, seed, dealt_hash(dealt)))
         return dealt
 
     def mask_input(
@@ -173,6 +176,16 @@ class Client:
             (self.silo, dealt.dealt_hash) in delivery.dealers,
             "the coordinator lists other shares than we dealt",
         )
+        near = tuple(silo for silo in delivery.silos if silo in dealt.circle)
+        self._require(
+            tuple(box.dealer for box in delivery.boxes) == near,
+            "the boxes are not those of our neighbours",
+        )
+        self._require(
+            len(near) >= terms.share_threshold,
+            f"{len(near)} of our neighbours are left, {terms.share_threshold} of them "
+            "must be able to open our part",
+        )
         self._require(
             words.dtype == np.dtype(f"u{terms.kind.ring_bits // 8}")
             and words.shape == (held.length,),
@@ -188,7 +201,11 @@ class Client:
         apply_masks(masked, self._masks(dealt, delivery), threads=threads)
         sha256 = words_sha256(masked)
         identities = {silo: key.identity for silo, key in keys.items()}
-        self._enter(InputUploaded(terms, held.context, identities, shares, sha256))
+        self._enter(
+            InputUploaded(
+                terms, held.context, identities, delivery.silos, shares, sha256
+            )
+        )
         return MaskedInput(self.silo, held.context, masked, sha256)
 
     def confirm_survivors(self, survivors: SurvivorList) -> Confirmation:
@@ -200,7 +217,7 @@ class Client:
         held = self._leave(InputUploaded, survivors)
         survivors.check()
         self._require(survivors.context == held.context, "a list of another context")
-        self._require_members(survivors.silos, held.shares, held.terms)
+        self._require_members(survivors.silos, held.dealers, held.terms)
         self._require(
             (self.silo, held.sha256) in survivors.uploads,
             "the coordinator lists another upload than ours",
@@ -261,15 +278,21 @@ class Client:
         )
 
     def _deal(
-        self, held: KeysAdvertised, roster: Roster, channel: SealedChannel, seed: bytes
+        self,
+        held: KeysAdvertised,
+        roster: Roster,
+        channel: SealedChannel,
+        seed: bytes,
+        circle: tuple[str, ...],
     ) -> SealedShares:
-        seats = [held.terms.seat(silo) for silo in roster.silos]
-        threshold, random_bytes = held.terms.threshold, self._random_bytes
+        seats = [held.terms.seat(silo) for silo in circle]
+        threshold, random_bytes = held.terms.share_threshold, self._random_bytes
+        peers = [key for key in roster.keys if key.silo in circle]
         seed_shares = split(seed, threshold, seats, random_bytes)
         key_shares = split(held.mask.private, threshold, seats, random_bytes)
         boxes = tuple(
             channel.seal(peer, Shares(*shares), random_bytes)
-            for peer, *shares in zip(roster.keys, seed_shares, key_shares, strict=True)
+            for peer, *shares in zip(peers, seed_shares, key_shares, strict=True)
         )
         return SealedShares(
             self.silo, held.context, seed_hash(held.context, self.silo, seed), boxes
@@ -281,7 +304,7 @@ class Client:
         seat = terms.seat(self.silo)
         u2 = dealers_hash(held.context, delivery.dealers)
         masks = [Mask(self_key(dealt.seed, held.context, seat), subtract=False)]
-        partners = set(delivery.silos) - {self.silo}
+        partners = set(delivery.silos) & set(dealt.circle) - {self.silo}
         for peer in dealt.roster.keys:
             if peer.silo in partners:
                 secret = agree(held.mask.private, peer.mask_key)

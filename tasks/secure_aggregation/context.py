@@ -37,6 +37,7 @@ class Domain(StrEnum):
     BOX = "silorec secure aggregation 1 box"
     PAIR_KEY = "silorec secure aggregation 1 pair key"
     SELF_KEY = "silorec secure aggregation 1 self key"
+    GRAPH = "silorec secure aggregation 1 graph"
     MANIFEST = "silorec federation manifest 1"
     HOMOMORPHIC = "silorec homomorphic aggregation 1 context"
     KEY_BOX_KEY = "silorec homomorphic aggregation 1 key box key"
@@ -78,6 +79,8 @@ def context_hash(terms: AggregationTerms, length: int) -> bytes:
         terms.manifest_hash,
         terms.members,
         terms.threshold,
+        terms.neighbours,
+        terms.share_threshold,
         terms.min_silos,
         length,
         terms.kind.ring_bits,

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from data_contracts.errors import ProtocolError, QuorumLostError
+from data_contracts.mask_graph import usual_neighbours
 from data_contracts.secure_aggregation import AggregationTerms, threshold_for
 from data_contracts.secure_sum import PhaseAccount, SecureSum
 from data_contracts.settings.robustness import SMALLEST_GROUP
@@ -89,6 +90,7 @@ def narrowed(terms: AggregationTerms, group: Silos) -> AggregationTerms:
         members=group,
         threshold=threshold_for(len(group)),
         min_silos=min(SMALLEST_GROUP, len(group)),
+        neighbours=usual_neighbours(len(group)) if terms.neighbours else 0,
     )
 
 

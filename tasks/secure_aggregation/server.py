@@ -21,6 +21,7 @@ from data_contracts.secure_aggregation import (
     Phase,
     RevealedShares,
     Roster,
+    SealedBox,
     SealedShares,
     ShareDelivery,
     SiloMessage,
@@ -29,6 +30,7 @@ from data_contracts.secure_aggregation import (
 from data_contracts.workspace import SiloFailure
 from models.fixed_point import signed
 from tasks.secure_aggregation.context import context_hash, dealt_hash, words_sha256
+from tasks.secure_aggregation.graph import Graph
 from tasks.secure_aggregation.identity import keys_are_signed, survivors_are_signed
 from tasks.secure_aggregation.masking import apply_masks
 from tasks.secure_aggregation.quorum import (
@@ -72,7 +74,9 @@ class Server:
         self.failures: dict[str, SiloFailure] = {}
         self._state = ServerState.COLLECTING_KEYS
         self._keys: dict[str, KeyAdvertisement] = {}
+        self._circles: dict[str, tuple[str, ...]] = {}
         self._dealt: dict[str, SealedShares] = {}
+        self._boxes: dict[str, list[SealedBox]] = {}
         self._uploads: dict[str, str] = {}
         self._confirmed: dict[str, bytes] = {}
         self._revealed: dict[str, RevealedShares] = {}
@@ -130,6 +134,8 @@ class Server:
         self.failures |= unsigned(key.silo for key in same if key not in keys)
         self._roster = Roster(context, length, keys)
         self._require_quorum(self._roster.silos, Phase.ADVERTISE_KEYS)
+        graph = Graph(self._roster, self.terms.neighbours)
+        self._circles = {silo: graph.circle(silo) for silo in self._roster.silos}
         self._state = after
         return self._roster
 
@@ -140,18 +146,19 @@ class Server:
             QuorumLostError: fewer than the quorum are left.
         """
         after = self._close(ServerState.COLLECTING_SHARES)
-        seats = {silo: place for place, silo in enumerate(self._roster.silos)}
-        dealt = [self._dealt[silo] for silo in seats if silo in self._dealt]
+        in_order = [self._dealt[s] for s in self._roster.silos if s in self._dealt]
         self._require_quorum(self._dealt, Phase.SHARE_KEYS)
-        self._dealers = tuple((d.silo, dealt_hash(d)) for d in dealt)
+        self._dealers = tuple((d.silo, dealt_hash(d)) for d in in_order)
         self._state = after
+        self._boxes = {silo: [] for silo in self._dealt}
+        for box in (box for dealt in in_order for box in dealt.boxes):
+            if box.recipient in self._boxes:
+                self._boxes[box.recipient].append(box)
         return {
-            recipient.silo: ShareDelivery(
-                self._roster.context,
-                self._dealers,
-                tuple(d.boxes[seats[recipient.silo]] for d in dealt),
+            dealt.silo: ShareDelivery(
+                self._roster.context, self._dealers, tuple(self._boxes[dealt.silo])
             )
-            for recipient in dealt
+            for dealt in in_order
         }
 
     def close_uploads(self) -> SurvivorList:
@@ -188,16 +195,11 @@ class Server:
             ProtocolError: a dealer's shares do not fit its own commitments.
         """
         after = self._close(ServerState.COLLECTING_REVEALS)
-        threshold = self.terms.threshold
-        self._require_quorum(self._revealed, Phase.UNMASKING, threshold)
-        helpers = [s for s in self.terms.members if s in self._revealed][:threshold]
+        self._require_quorum(self._revealed, Phase.UNMASKING, self.terms.threshold)
         masks = masks_to_remove(
-            self.terms,
-            self._roster,
-            self._dealers,
-            self._dealt,
-            {silo: self._revealed[silo] for silo in helpers},
-        )
+            self.terms, self._roster, self._dealers, self._dealt,
+            self._uploads, self._revealed,
+        )  # fmt: skip
         total = self._sum.take()
         apply_masks(total, masks, threads=self._threads)
         self._state = after
@@ -219,7 +221,7 @@ class Server:
         self._require_context(message)
         parties = tuple((box.dealer, box.recipient) for box in message.boxes)
         _require(
-            parties == tuple((silo, other) for other in self._roster.silos),
+            parties == tuple((silo, other) for other in self._circles[silo]),
             silo,
             "its boxes do not match the roster",
         )
@@ -263,7 +265,7 @@ class Server:
         _require(silo in self._confirmed, silo, "it confirmed no survivors")
         _require(silo not in self._revealed, silo, "its shares are here already")
         self._require_context(message)
-        check_reveal(message, self._roster, self._dealt, self._uploads)
+        check_reveal(message, self._boxes[silo], self._uploads)
         self._revealed[silo] = message
 
     def _survivors(self) -> SurvivorList:

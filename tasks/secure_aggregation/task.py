@@ -16,6 +16,7 @@ from data_contracts.exposure import (
     PLAIN_WARNING,
     TWO_SILOS_WARNING,
 )
+from data_contracts.mask_graph import usual_neighbours
 from data_contracts.progress import announce
 from data_contracts.secure_aggregation import (
     AggregationTerms,
@@ -81,6 +82,7 @@ def aggregate_securely(
         min_silos=min_silos,
         kind=kind,
         manifest_hash=_manifest_hash(config),
+        neighbours=usual_neighbours(len(members)) if config.graph == "auto" else 0,
     )
     apart = apart and config.keeps_parts
     runs: dict[str, Callable[..., SecureSum]] = {

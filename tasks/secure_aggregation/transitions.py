@@ -59,6 +59,7 @@ class SharesDealt:
     Attributes:
         before: what it knew when it advertised.
         roster: U1.
+        circle: the silo and its neighbours in U1.
         channel: the private line to all of U1.
         seed: of its self mask.
         dealt_hash: hash of all it dealt.
@@ -66,6 +67,7 @@ class SharesDealt:
 
     before: KeysAdvertised
     roster: Roster
+    circle: tuple[str, ...]
     channel: SealedChannel
     seed: bytes = field(repr=False)
     dealt_hash: bytes
@@ -79,13 +81,15 @@ class InputUploaded:
         terms: as offered.
         context: ctx.
         identities: silo -> its public key, for all of U1.
-        shares: dealer -> its shares in our keeping, for all of U2.
+        dealers: U2.
+        shares: dealer -> its shares in our keeping, for neighbours in U2 and itself.
         sha256: hex digest of the upload.
     """
 
     terms: AggregationTerms
     context: bytes
     identities: Mapping[str, bytes]
+    dealers: tuple[str, ...]
     shares: Mapping[str, Shares]
     sha256: str
 

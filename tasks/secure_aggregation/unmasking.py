@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from data_contracts.errors import ProtocolError
+from data_contracts.errors import ProtocolError, QuorumLostError
 from data_contracts.secure_aggregation import (
     AggregationTerms,
     RevealedShares,
     Roster,
+    SealedBox,
     SealedShares,
 )
 from tasks.secure_aggregation.boxes import key_commitment, seed_commitment
@@ -24,22 +25,24 @@ from tasks.secure_aggregation.shamir import combine
 
 
 def check_reveal(
-    message: RevealedShares,
-    roster: Roster,
-    dealt: Mapping[str, SealedShares],
-    survivors: Collection[str],
+    message: RevealedShares, boxes: Sequence[SealedBox], survivors: Collection[str]
 ) -> None:
     """Hold every revealed share against its dealer's commitment.
+
+    Args:
+        message: what a silo revealed.
+        boxes: what was dealt to it, by its neighbours in U2 and itself.
+        survivors: U3.
 
     Raises:
         ProtocolError: blames the sender: a share is wrong, missing or not asked for.
     """
-    silo, place = message.silo, roster.silos.index(message.silo)
+    silo, dealers = message.silo, {box.dealer for box in boxes}
     seeds, keys = dict(message.seed_shares), dict(message.key_shares)
-    if set(seeds) != set(survivors) or set(keys) != set(dealt) - set(survivors):
+    if set(seeds) != dealers & set(survivors) or set(keys) != dealers - set(survivors):
         raise ProtocolError(f"silo {silo} revealed other shares than were asked for")
-    for dealer in dealt:
-        box = dealt[dealer].boxes[place]
+    for box in boxes:
+        dealer = box.dealer
         if dealer in seeds:
             shown = seed_commitment(message.context, dealer, silo, seeds[dealer])
             promised = box.seed_commitment
@@ -58,6 +61,7 @@ def masks_to_remove(
     roster: Roster,
     dealers: Sequence[tuple[str, bytes]],
     dealt: Mapping[str, SealedShares],
+    uploaded: Collection[str],
     revealed: Mapping[str, RevealedShares],
 ) -> list[Mask]:
     """Everything that must come off the sum of the uploads.
@@ -67,34 +71,53 @@ def masks_to_remove(
         roster: U1.
         dealers: U2 with hashes, as every silo was sent them.
         dealt: U2's sealed shares.
-        revealed: exactly t checked reveals.
+        uploaded: U3.
+        revealed: checked reveals.
 
     Raises:
+        QuorumLostError: too few neighbours of a silo are left to open its part.
         ProtocolError: blames a dealer whose genuine shares rebuild a wrong secret.
     """
     context, seat = roster.context, terms.seat
-    any_reveal = next(iter(revealed.values()))
-    survivors = [silo for silo, _ in any_reveal.seed_shares]
     u2 = dealers_hash(context, dealers)
-    seeds = {seat(s): dict(r.seed_shares) for s, r in revealed.items()}
-    keys = {seat(s): dict(r.key_shares) for s, r in revealed.items()}
     public = {key.silo: key.mask_key for key in roster.keys}
+    in_order = [silo for silo in roster.silos if silo in dealt]
+    seeds = {s: dict(r.seed_shares) for s, r in revealed.items()}
+    keys = {s: dict(r.key_shares) for s, r in revealed.items()}
     masks = []
-    for silo in survivors:
-        seed = combine({x: shares[silo] for x, shares in seeds.items()})
-        if seed is None or seed_hash(context, silo, seed) != dealt[silo].seed_hash:
+    for silo in in_order:
+        circle = [box.recipient for box in dealt[silo].boxes]
+        if silo in uploaded:
+            seed = _rebuilt(terms, silo, seeds)
+            if seed is None or seed_hash(context, silo, seed) != dealt[silo].seed_hash:
+                raise _unusable(silo)
+            key = self_key(seed, context, seat(silo))
+            masks.append(Mask(key, subtract=False).opposite())
+            continue
+        private = _rebuilt(terms, silo, keys)
+        if private is None or public_key(private) != public[silo]:
             raise _unusable(silo)
-        key = self_key(seed, context, seat(silo))
-        masks.append(Mask(key, subtract=False).opposite())
-    for gone, _ in any_reveal.key_shares:
-        private = combine({x: shares[gone] for x, shares in keys.items()})
-        if private is None or public_key(private) != public[gone]:
-            raise _unusable(gone)
-        for silo in survivors:
-            secret = agree(private, public[silo])
-            key = pair_key(secret, context, u2, seat(gone), seat(silo))
-            masks.append(pairwise(key, seat(silo), seat(gone)).opposite())
+        for other in (s for s in circle if s in uploaded):
+            secret = agree(private, public[other])
+            key = pair_key(secret, context, u2, seat(silo), seat(other))
+            masks.append(pairwise(key, seat(other), seat(silo)).opposite())
     return masks
+
+
+def _rebuilt(
+    terms: AggregationTerms, dealer: str, shares: Mapping[str, Mapping[str, bytes]]
+) -> bytes | None:
+    """The secret behind the dealer's shares, from as few of them as will do."""
+    held = {s: shares[s][dealer] for s in terms.members if dealer in shares.get(s, {})}
+    if len(held) < terms.share_threshold:
+        raise QuorumLostError(
+            f"secure aggregation of {terms.purpose} in round {terms.round_number} "
+            f"stopped at unmasking: {len(held)} silos hold shares of {dealer} and "
+            f"{terms.share_threshold} are needed; start the round again when more "
+            "silos can answer; nothing was opened"
+        )
+    helpers = list(held)[: terms.share_threshold]
+    return combine({terms.seat(silo): held[silo] for silo in helpers})
 
 
 def _unusable(dealer: str) -> ProtocolError:

@@ -163,7 +163,10 @@ BAD_DELIVERIES = {
         lambda d: replace(d, dealers=d.dealers[:3], boxes=d.boxes[:3]),
         "3 silos are left",
     ),
-    "a silo without a box": (lambda d: replace(d, boxes=d.boxes[1:]), "do not match"),
+    "a silo without a box": (
+        lambda d: replace(d, boxes=d.boxes[1:]),
+        "not those of our neighbours",
+    ),
     "a silo twice": (
         lambda d: replace(
             d, dealers=(*d.dealers, d.dealers[0]), boxes=(*d.boxes, d.boxes[0])

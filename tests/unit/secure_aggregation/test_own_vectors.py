@@ -51,6 +51,11 @@ def test_every_term_changes_the_context(term):
     assert context_hash(changed, 10) != context_hash(terms_for(3), 10)
 
 
+def test_the_graph_changes_the_context():
+    sparse = terms_for(201, neighbours=50)
+    assert context_hash(sparse, 10) != context_hash(terms_for(201), 10)
+
+
 def test_the_length_changes_the_context():
     assert context_hash(terms_for(3), 10) != context_hash(terms_for(3), 11)
 
