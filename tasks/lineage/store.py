@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import RLock
@@ -50,6 +50,9 @@ TABLES_FOLDER = "lineage"
 COMPACT_ABOVE_FILES = 32
 """A commit costs about 1 ms more for every 5 files a table is made of."""
 
+SURELY_DEAD_SECONDS = 60.0
+"""No commit takes so long: whoever began it is gone."""
+
 _threads = ThreadPoolExecutor(len(TABLES), thread_name_prefix="lineage")
 """Kept: to start threads for every step takes longer than what they do in it."""
 
@@ -68,6 +71,7 @@ class LineageStore:
         self._open_tables: dict[str, DeltaTable] = {}
         self._lock = RLock()
         self._writing: Future[None] | None = None
+        self._recovered = False
 
     def append(
         self,
@@ -134,11 +138,23 @@ class LineageStore:
         filters = None if run_id is None else [("run_id", "=", run_id)]
         with self._lock, self._explained(f"read lineage table {table.name}"):
             self.finish()
+            self._recover()
             if not self._exists(table):
                 return ()
             handle = self._open(table)
             handle.update_incremental()
             return from_rows(record, handle.to_pyarrow_table(filters=filters))
+
+    def _recover(self) -> None:
+        """Complete, once, what runs that died had begun; as far as storage allows.
+
+        Should one of them live after all, each table still gets its rows once.
+        """
+        if not self._recovered:
+            self._recovered = True
+            for commit in self._write_ahead.left_behind(SURELY_DEAD_SECONDS):
+                with suppress(LineageError):
+                    self._complete(commit)
 
     def compact(self) -> None:
         """Merge the small files of every table; changes no row."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,18 @@ class WriteAheadFolder:
         return tuple(
             _decode(path) for path in sorted(self.folder.glob(f"{run_id}.*.json"))
         )
+
+    def left_behind(self, seconds: float) -> tuple[Commit, ...]:
+        """Commits of any run that were begun so long ago and never completed.
+
+        Damaged ones are passed over: they are the next writer's complaint.
+        """
+        found = []
+        for path in sorted(self.folder.glob("*.json")):
+            with suppress(LineageError, FileNotFoundError):
+                if time.time() - path.stat().st_mtime >= seconds:
+                    found.append(_decode(path))
+        return tuple(found)
 
     def _path(self, commit: Commit) -> Path:
         return self.folder / f"{commit.run_id}.{commit.step}.json"

@@ -11,6 +11,7 @@ import yaml
 
 from data_contracts.records import RoundRecord, RunStatus
 from flows.cli import main
+from tasks.lineage import store as store_module
 from tasks.lineage.ancestry import which_made
 from tasks.lineage.queries import runs
 from tasks.lineage.store import LineageStore
@@ -76,6 +77,7 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_no_record(
     assert "\n" not in told
 
     (small_disk / BALLAST).unlink()
+    monkeypatch.setattr(store_module, "SURELY_DEAD_SECONDS", 0.0)
     store = LineageStore(small_disk)
     run, earlier = runs(store)
     assert (earlier.run_id, earlier.status) == ("an-earlier-run", RunStatus.COMPLETED)

@@ -181,6 +181,30 @@ def test_a_begun_step_is_safe_although_its_tables_cannot_be_written(
     assert set(keys(another_process, RoundRecord)) == {("run1", 1), ("run1", 3)}
 
 
+def test_what_a_dead_run_had_begun_is_completed_by_whoever_reads_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    dying = LineageStore(tmp_path)
+    append_round(dying, "run1", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "write_deltalake", full)
+        dying.begin(round_records("run1", 2, parent=""), run_id="run1", step="round-2")
+        with pytest.raises(LineageError, match="no space is left"):
+            dying.finish()
+    assert set(keys(LineageStore(tmp_path), RoundRecord)) == {("run1", 1)}
+    monkeypatch.setattr(store_module, "SURELY_DEAD_SECONDS", 0.0)
+    unfinished = tmp_path / "lineage" / "unfinished"
+    (unfinished / "run9.round-1.json").write_text("{")
+    later = LineageStore(tmp_path)
+    for _ in range(2):
+        assert set(keys(later, RoundRecord)) == {("run1", 1), ("run1", 2)}
+    assert max(keys(later, MetricRecord).values()) == 1
+    assert [path.name for path in unfinished.iterdir()] == ["run9.round-1.json"]
+
+
 def test_the_round_is_the_last_table_of_its_step(
     store: LineageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
