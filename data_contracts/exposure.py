@@ -19,3 +19,11 @@ GROUPS_NOTE = (
     "Updates are summed in {groups} groups (secure_aggregation.groups): the "
     "coordinator learns the sum of each group of silos, not only the sum of all."
 )
+TWO_AGGREGATORS_WARNING = (
+    "Mode two-aggregators: coordinator and auditor together can read every silo's "
+    "update, so they must belong to different operators and run on different machines."
+)
+MODE_WARNINGS = {
+    "homomorphic": HOMOMORPHIC_WARNING,
+    "two-aggregators": TWO_AGGREGATORS_WARNING,
+}

@@ -40,6 +40,9 @@ class Phase(StrEnum):
     MASKED_INPUT = "masked input"
     CONFIRM = "confirm survivors"
     UNMASKING = "unmasking"
+    OPEN_AUDIT = "open audit"
+    SPLIT_INPUT = "split input"
+    SUM_MASKS = "sum masks"
     PLAIN_INPUT = "plain input"
     DEAL_KEY = "deal key"
     ENCRYPTED_INPUT = "encrypted input"
@@ -110,25 +113,25 @@ class AggregationTerms:
             ProtocolError: says which term, and what it should be.
         """
         n = len(self.members)
-        _require(
+        require(
             self.version == PROTOCOL_VERSION,
             f"protocol version {self.version}, this side speaks {PROTOCOL_VERSION}",
         )
-        _require(2 <= n <= MAX_SILOS, f"{n} members, must be 2 to {MAX_SILOS}")
-        _require(len(set(self.members)) == n, "a member is listed twice")
-        _require(
+        require(2 <= n <= MAX_SILOS, f"{n} members, must be 2 to {MAX_SILOS}")
+        require(len(set(self.members)) == n, "a member is listed twice")
+        require(
             self.threshold == threshold_for(n),
             f"threshold {self.threshold} for {n} members, must be {threshold_for(n)}",
         )
-        _require(
+        require(
             self.neighbours in (0, usual_neighbours(n)),
             f"{self.neighbours} neighbours for {n} members, must be 0 or "
             f"{usual_neighbours(n)}",
         )
-        _require(
+        require(
             1 <= self.min_silos <= n, f"min_silos {self.min_silos}, must be 1 to {n}"
         )
-        _require(
+        require(
             self.kind.ring_bits in RINGS,
             f"ring of {self.kind.ring_bits} bits, must be 8, 16 or 32",
         )
@@ -156,11 +159,11 @@ class KeyAdvertisement:
 
     def check(self) -> None:
         """Refuse keys or lengths of impossible size."""
-        _require(0 <= self.length <= MAX_LENGTH, f"length must be 0 to {MAX_LENGTH}")
-        _require_size("channel_key", self.channel_key, KEY_BYTES)
-        _require_size("mask_key", self.mask_key, KEY_BYTES)
-        _require_size("identity", self.identity, KEY_BYTES)
-        _require_size("signature", self.signature, SIGNATURE_BYTES)
+        require(0 <= self.length <= MAX_LENGTH, f"length must be 0 to {MAX_LENGTH}")
+        require_size("channel_key", self.channel_key, KEY_BYTES)
+        require_size("mask_key", self.mask_key, KEY_BYTES)
+        require_size("identity", self.identity, KEY_BYTES)
+        require_size("signature", self.signature, SIGNATURE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -178,8 +181,8 @@ class Roster:
 
     def check(self) -> None:
         """Refuse an oversized roster or a bad advertisement in it."""
-        _require_size("context", self.context, HASH_BYTES)
-        _require(len(self.keys) <= MAX_SILOS, f"more than {MAX_SILOS} keys")
+        require_size("context", self.context, HASH_BYTES)
+        require(len(self.keys) <= MAX_SILOS, f"more than {MAX_SILOS} keys")
         for key in self.keys:
             key.check()
 
@@ -197,10 +200,10 @@ class SealedBox:
 
     def check(self) -> None:
         """Refuse fields of wrong size."""
-        _require_size("seed_commitment", self.seed_commitment, HASH_BYTES)
-        _require_size("key_commitment", self.key_commitment, HASH_BYTES)
-        _require_size("nonce", self.nonce, NONCE_BYTES)
-        _require_size("ciphertext", self.ciphertext, BOX_BYTES)
+        require_size("seed_commitment", self.seed_commitment, HASH_BYTES)
+        require_size("key_commitment", self.key_commitment, HASH_BYTES)
+        require_size("nonce", self.nonce, NONCE_BYTES)
+        require_size("ciphertext", self.ciphertext, BOX_BYTES)
 
 
 @dataclass(frozen=True)
@@ -221,9 +224,9 @@ class SealedShares:
 
     def check(self) -> None:
         """Refuse fields of wrong size."""
-        _require_size("context", self.context, HASH_BYTES)
-        _require_size("seed_hash", self.seed_hash, HASH_BYTES)
-        _require(len(self.boxes) <= MAX_SILOS, f"more than {MAX_SILOS} boxes")
+        require_size("context", self.context, HASH_BYTES)
+        require_size("seed_hash", self.seed_hash, HASH_BYTES)
+        require(len(self.boxes) <= MAX_SILOS, f"more than {MAX_SILOS} boxes")
         for box in self.boxes:
             box.check()
 
@@ -249,8 +252,8 @@ class ShareDelivery:
 
     def check(self) -> None:
         """Refuse fields of wrong size, or boxes that do not match the dealers."""
-        _require_size("context", self.context, HASH_BYTES)
-        _require(
+        require_size("context", self.context, HASH_BYTES)
+        require(
             {box.dealer for box in self.boxes} <= set(self.silos),
             "a box comes from a silo that is no dealer",
         )
@@ -276,8 +279,8 @@ class MaskedInput:
 
     def check(self) -> None:
         """Refuse anything but a flat vector of words."""
-        _require_size("context", self.context, HASH_BYTES)
-        _require_flat_words(self.words)
+        require_size("context", self.context, HASH_BYTES)
+        require_flat_words(self.words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,7 +292,7 @@ class PlainInput:
 
     def check(self) -> None:
         """Refuse anything but a flat vector of words."""
-        _require_flat_words(self.words)
+        require_flat_words(self.words)
 
 
 @dataclass(frozen=True)
@@ -306,8 +309,8 @@ class SurvivorList:
 
     def check(self) -> None:
         """Refuse a list in which a silo appears twice."""
-        _require_size("context", self.context, HASH_BYTES)
-        _require(len(set(self.silos)) == len(self.silos), "a survivor is listed twice")
+        require_size("context", self.context, HASH_BYTES)
+        require(len(set(self.silos)) == len(self.silos), "a survivor is listed twice")
 
 
 @dataclass(frozen=True)
@@ -320,8 +323,8 @@ class Confirmation:
 
     def check(self) -> None:
         """Refuse fields of wrong size."""
-        _require_size("context", self.context, HASH_BYTES)
-        _require_size("signature", self.signature, SIGNATURE_BYTES)
+        require_size("context", self.context, HASH_BYTES)
+        require_size("signature", self.signature, SIGNATURE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -338,10 +341,10 @@ class ConfirmedList:
 
     def check(self) -> None:
         """Refuse fields of wrong size, or a silo that appears twice."""
-        _require_size("context", self.context, HASH_BYTES)
-        _require(len(set(self.silos)) == len(self.silos), "a silo confirmed twice")
+        require_size("context", self.context, HASH_BYTES)
+        require(len(set(self.silos)) == len(self.silos), "a silo confirmed twice")
         for _, signature in self.signatures:
-            _require_size("signature", signature, SIGNATURE_BYTES)
+            require_size("signature", signature, SIGNATURE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -362,9 +365,9 @@ class RevealedShares:
 
     def check(self) -> None:
         """Refuse fields of wrong size."""
-        _require_size("context", self.context, HASH_BYTES)
+        require_size("context", self.context, HASH_BYTES)
         for _, share in (*self.seed_shares, *self.key_shares):
-            _require_size("share", share, SHARE_BYTES)
+            require_size("share", share, SHARE_BYTES)
 
 
 SiloMessage = (
@@ -372,17 +375,20 @@ SiloMessage = (
 ) | PlainInput
 
 
-def _require(condition: bool, complaint: str) -> None:
+def require(condition: bool, complaint: str) -> None:
+    """Refuse a message, with the reason."""
     if not condition:
         raise ProtocolError(f"secure aggregation refused a message: {complaint}")
 
 
-def _require_size(name: str, value: bytes, size: int) -> None:
-    _require(len(value) == size, f"{name} has {len(value)} bytes, must be {size}")
+def require_size(name: str, value: bytes, size: int) -> None:
+    """Refuse a field of another size."""
+    require(len(value) == size, f"{name} has {len(value)} bytes, must be {size}")
 
 
-def _require_flat_words(words: Words) -> None:
-    _require(
+def require_flat_words(words: Words) -> None:
+    """Refuse anything but a flat vector of words of some ring."""
+    require(
         words.dtype in {np.dtype(f"u{bits // 8}") for bits in RINGS}
         and words.ndim == 1
         and words.flags.c_contiguous,

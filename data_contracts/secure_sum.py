@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from data_contracts.sum_parts import SumPart
 from data_contracts.workspace import SiloFailure
 
+SumMode = Literal["masked", "two-aggregators", "homomorphic", "plain"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseAccount:
@@ -41,7 +43,7 @@ class SecureSum:
         contributors: silos whose input is in the sum, in cohort order.
         dropped: silos whose input is not, and why.
         faults: contributors that vanished or lied while the sum was opened.
-        mode: masked, homomorphic or plain.
+        mode: how they were summed.
         bytes_up: silo -> payload bytes it sent.
         bytes_down: payload bytes sent to all silos together.
         commitments: contributor -> sha256 hex of the words it uploaded.
@@ -53,7 +55,7 @@ class SecureSum:
     contributors: tuple[str, ...]
     dropped: Mapping[str, SiloFailure]
     faults: Mapping[str, SiloFailure]
-    mode: Literal["masked", "homomorphic", "plain"]
+    mode: SumMode
     bytes_up: Mapping[str, int]
     bytes_down: int
     commitments: Mapping[str, str]

@@ -189,3 +189,10 @@ class Cohort(Protocol):
 
     def only(self, silos: Iterable[str]) -> Cohort:
         """The same cohort narrowed to some members."""
+
+    def beside(self, helper: str) -> Cohort:
+        """Somebody who was opened with the silos and is no member, by name.
+
+        Raises:
+            ConfigError: nobody of that name was opened.
+        """

@@ -15,6 +15,8 @@ SiloName = Annotated[
 
 # The pretended silo that holds a public data set as a whole, for comparison only.
 POOLED_SILO_NAME = "pooled"
+# Who adds up masks in secure_aggregation.mode two-aggregators; never a member.
+AUDITOR_NAME = "auditor"
 
 
 class TableSource(Section):
@@ -110,6 +112,7 @@ class CohortConfig(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"silo {twice[0]} is listed twice; rename one")
-        if POOLED_SILO_NAME in names:
-            raise ValueError(f"the silo name {POOLED_SILO_NAME} is taken; rename it")
+        for taken in (POOLED_SILO_NAME, AUDITOR_NAME):
+            if taken in names:
+                raise ValueError(f"the silo name {taken} is taken; rename it")
         return self

@@ -37,9 +37,9 @@ def complaint_about_defences(
     mode: str, combine: Combine, groups: int, attackers: int, norm_bound: float | None
 ) -> str:
     """Why these settings do not go together, in one sentence; empty if they do."""
-    if mode == "masked" and combine == "krum":
+    if mode != "plain" and combine == "krum":
         return (
-            "combine krum compares single updates, which mode masked hides; choose "
+            f"combine krum compares single updates, which mode {mode} hides; choose "
             "median or trimmed-mean with groups, or mode plain"
         )
     if mode == "plain" and groups > 1:
@@ -47,13 +47,18 @@ def complaint_about_defences(
             f"groups {groups} has no use in mode plain, which hides nothing; "
             "leave groups at 1"
         )
-    if mode == "masked" and groups < parts_needed(combine, attackers):
+    if mode == "two-aggregators" and groups > 1:
+        return (
+            f"groups {groups} would ask the auditor for more than one sum of a round, "
+            "which it refuses; leave groups at 1, or set mode to masked"
+        )
+    if mode != "plain" and groups < parts_needed(combine, attackers):
         return (
             f"combine {combine} against {attackers} attackers needs at least "
             f"{parts_needed(combine, attackers)} groups and groups is {groups}; raise "
             "groups or set combine to mean"
         )
-    if mode == "masked" and groups == 1 and norm_bound is not None:
+    if mode != "plain" and groups == 1 and norm_bound is not None:
         return (
             "norm_bound compares the norms of updates and one masked sum has nothing "
             "to be compared with; set groups to 2 or more, or leave norm_bound out"

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from data_contracts.secure_sum import SumMode
 from data_contracts.settings.base import Section
+from data_contracts.settings.cohort import ComputeConfig
 from data_contracts.settings.robustness import (
     SMALLEST_GROUP,
     Combine,
@@ -120,12 +122,13 @@ class ScheduleConfig(Section):
 class SecureAggregationConfig(Section):
     """How silo updates are summed without anybody seeing one of them."""
 
-    mode: Literal["masked", "homomorphic", "plain"] = Field(
+    mode: SumMode = Field(
         "masked",
         description="masked: the coordinator sees only masked vectors. homomorphic: "
         "only ciphertexts under a key that all silos share; slower and bigger, needs "
-        "silorec[he]. plain: it sees every update; for debugging, and the report says "
-        "so.",
+        "silorec[he]. two-aggregators: masks of which an independent auditor knows the "
+        "seeds; one message a silo. plain: it sees every update; for debugging, and "
+        "the report says so.",
     )
     graph: Literal["auto", "complete"] = Field(
         "auto",
@@ -156,6 +159,11 @@ class SecureAggregationConfig(Section):
         le=1000,
         description="An item that fewer silos trained on is left out of the sums, so "
         "its row never shows what a single silo's people did. 1: every item is summed.",
+    )
+    auditor: ComputeConfig = Field(
+        default_factory=ComputeConfig,
+        description="Hardware of the auditor of mode two-aggregators: put it on a node "
+        "that its own operator controls.",
     )
     homomorphic_max_parameters: int = Field(
         2_000_000,

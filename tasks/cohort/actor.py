@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import ray
@@ -26,6 +27,7 @@ from tasks.cohort.host import SiloHost
 T = TypeVar("T")
 RemoteSiloHost = ray.remote(SiloHost)
 
+NOBODY: Mapping[str, ActorHandle[SiloHost]] = MappingProxyType({})
 POLL_SECONDS = 0.5
 START_SECONDS = 180.0
 QUIET = {
@@ -43,11 +45,16 @@ class RayCohort:
     """Implements `data_contracts.workspace.Cohort` over Ray actors."""
 
     def __init__(
-        self, run_id: str, hosts: Mapping[str, ActorHandle[SiloHost]], at_once: int
+        self,
+        run_id: str,
+        hosts: Mapping[str, ActorHandle[SiloHost]],
+        at_once: int,
+        helpers: Mapping[str, ActorHandle[SiloHost]] = NOBODY,
     ) -> None:
         self.run_id = run_id
         self._hosts = dict(hosts)
         self._at_once = at_once
+        self._helpers = helpers
 
     @property
     def silos(self) -> tuple[str, ...]:
@@ -58,7 +65,13 @@ class RayCohort:
         """The same actors, narrowed to some members."""
         wanted = set(silos)
         hosts = {s: h for s, h in self._hosts.items() if s in wanted}
-        return RayCohort(self.run_id, hosts, self._at_once)
+        return RayCohort(self.run_id, hosts, self._at_once, self._helpers)
+
+    def beside(self, helper: str) -> RayCohort:
+        """Somebody who was opened with the silos and is no member."""
+        if helper not in self._helpers:
+            raise ConfigError(f"this cohort was opened without the {helper}")
+        return RayCohort(self.run_id, {helper: self._helpers[helper]}, 1)
 
     def broadcast(self, value: T) -> T:
         """Put `value` into the object store once; the reference stands for it."""
@@ -165,12 +178,18 @@ def _outcome(silo: str, ref: Any) -> Any:
 
 @contextmanager
 def ray_cohort(
-    silos: Iterable[SiloConfig], *, run_id: str, folder: Path, cluster: ClusterConfig
+    silos: Iterable[SiloConfig],
+    *,
+    run_id: str,
+    folder: Path,
+    cluster: ClusterConfig,
+    helpers: Iterable[SiloConfig] = (),
 ) -> Iterator[RayCohort]:
     """One actor per silo, up and warm for the length of the block.
 
     Args:
         silos: who to start; `compute` must be filled in.
+        helpers: who to start beside them.
         run_id: the run they serve.
         folder: parent of the silos' own folders, as their nodes see it.
         cluster: where; without an address a local one is started, unless this
@@ -179,20 +198,23 @@ def ray_cohort(
     Raises:
         ConfigError: a silo asks for resources that no node offers.
     """
-    silos = tuple(silos)
+    silos, beside = tuple(silos), tuple(helpers)
+    everybody = (*silos, *beside)
     started = not ray.is_initialized()
-    local = _start(cluster.ray_address, silos) if started else False
+    local = _start(cluster.ray_address, everybody) if started else False
     # Silos of one small machine take turns at its cores: all at once they would fight
     # for its caches and hold their working memory all at the same time.
     usual = (os.cpu_count() or 1) if local else max(1, len(silos))
     hosts: dict[str, ActorHandle[SiloHost]] = {}
     try:
-        for silo in silos:
+        for silo in everybody:
             hosts[silo.name] = _host(silo, run_id, folder)
-        _await_all(hosts, {s.name: s.compute or ComputeConfig() for s in silos})
+        _await_all(hosts, {s.name: s.compute or ComputeConfig() for s in everybody})
         # What is loaded by now stays: rounds need not look for garbage in it again.
         gc.freeze()
-        yield RayCohort(run_id, hosts, cluster.silos_at_once or usual)
+        helping = {helper.name: hosts[helper.name] for helper in beside}
+        members = {silo.name: hosts[silo.name] for silo in silos}
+        yield RayCohort(run_id, members, cluster.silos_at_once or usual, helping)
     finally:
         gc.unfreeze()
         for host in hosts.values():

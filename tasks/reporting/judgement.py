@@ -23,6 +23,7 @@ from tasks.reporting.findings import (
 PLAIN = "plain"
 MASKED = "masked"
 HOMOMORPHIC = "homomorphic"
+TWO_AGGREGATORS = "two-aggregators"
 _HIDING_CONTRIBUTORS = 3
 
 
@@ -167,6 +168,12 @@ _MODE_REMARKS: dict[str, Remark] = {
         "Aggregation mode: homomorphic. The coordinator saw ciphertexts and their sum "
         "over silos; together with any one silo, which all share one key, it could "
         "have read every silo's update.",
+    ),
+    TWO_AGGREGATORS: Remark(
+        Tone.INFO,
+        "Aggregation mode: two-aggregators. The coordinator saw masked vectors and "
+        "their sum over silos, the auditor only seeds; the two together could have "
+        "read every silo's update.",
     ),
 }
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import ProtocolError
 from data_contracts.secure_aggregation import Phase
-from data_contracts.secure_sum import PhaseAccount, SecureSum
+from data_contracts.secure_sum import PhaseAccount, SecureSum, SumMode
 from data_contracts.workspace import Cohort, SiloFailure, SiloStep
 
 Clock = Callable[[], float]
@@ -93,6 +93,19 @@ class Books:
         for failure in replies.failures.values():
             self.receiver.lose(failure)
 
+    def ask_beside(self, helper: str, step: SiloStep[Any], *message: object) -> None:
+        """The same for somebody who stands beside the silos."""
+        self._asked += 1
+        self.bytes_down += payload_bytes(message)
+        replies = self.cohort.beside(helper).call(
+            step,
+            *message,
+            deadline_seconds=self.deadline_seconds,
+            on_reply=self._take,
+        )
+        for failure in replies.failures.values():
+            self.receiver.lose(failure)
+
     def _take(self, silo: str, message: Any) -> None:
         sent = self.bytes_up.get(silo, 0) + payload_bytes(message)
         self.bytes_up[silo] = sent
@@ -105,7 +118,7 @@ class Books:
     def close(
         self,
         total: NDArray[np.signedinteger],
-        mode: Literal["masked", "homomorphic", "plain"],
+        mode: SumMode,
     ) -> SecureSum:
         """The result, with everything that was written down."""
         commitments, failures = self.receiver.commitments, self.receiver.failures

@@ -29,15 +29,17 @@ class Identity:
         """What others know the silo by, 32 bytes."""
         return self._key().public_key().public_bytes_raw()
 
+    def sign(self, message: bytes) -> bytes:
+        """The signature on a message that names what it is for."""
+        return self._key().sign(message)
+
     def sign_keys(self, context: bytes, silo: str, *keys: bytes) -> bytes:
         """The signature that makes the keys of an attempt this silo's own."""
-        return self._key().sign(
-            canonical(Domain.ADVERTISEMENT.value, context, silo, *keys)
-        )
+        return self.sign(canonical(Domain.ADVERTISEMENT.value, context, silo, *keys))
 
     def sign_survivors(self, survivors: SurvivorList) -> bytes:
         """The signature that says: this U3 and no other."""
-        return self._key().sign(_survivors(survivors))
+        return self.sign(_survivors(survivors))
 
     def _key(self) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self.private)
@@ -47,14 +49,14 @@ def keys_are_signed(context: bytes, advertised: KeyAdvertisement) -> bool:
     """Whether the advertised identity signed these keys under this context."""
     fields = (context, advertised.silo, advertised.channel_key, advertised.mask_key)
     message = canonical(Domain.ADVERTISEMENT.value, *fields)
-    return _is_signed(advertised.identity, advertised.signature, message)
+    return is_signed(advertised.identity, advertised.signature, message)
 
 
 def survivors_are_signed(
     public: bytes, signature: bytes, survivors: SurvivorList
 ) -> bool:
     """Whether this identity confirmed exactly this list."""
-    return _is_signed(public, signature, _survivors(survivors))
+    return is_signed(public, signature, _survivors(survivors))
 
 
 def _survivors(survivors: SurvivorList) -> bytes:
@@ -62,7 +64,8 @@ def _survivors(survivors: SurvivorList) -> bytes:
     return canonical(Domain.CONFIRMATION.value, survivors.context, uploads)
 
 
-def _is_signed(public: bytes, signature: bytes, message: bytes) -> bool:
+def is_signed(public: bytes, signature: bytes, message: bytes) -> bool:
+    """Whether the identity `public` signed exactly this message."""
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError):

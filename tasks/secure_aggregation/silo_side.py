@@ -7,9 +7,8 @@ second attempt can be made with the same update (PROTOCOL.md, 9, differencing).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 
-from data_contracts.errors import ConfigError, ProtocolError, SiloInputError
+from data_contracts.errors import ConfigError, SiloInputError
 from data_contracts.homomorphic_aggregation import (
     EncryptedInput,
     KeyDelivery,
@@ -33,15 +32,17 @@ from data_contracts.secure_aggregation import (
     SurvivorList,
 )
 from data_contracts.workspace import Contribution, SiloWorkspace
+from tasks.secure_aggregation.agreement import (
+    known_identities,
+    offered_contribution,
+)
 from tasks.secure_aggregation.ciphertexts import require_tenseal
 from tasks.secure_aggregation.client import Client
 from tasks.secure_aggregation.identity import Identity
 from tasks.secure_aggregation.key_holder import KeyHolder
-from tasks.secure_aggregation.manifest import Manifest, manifest_in
 from tasks.secure_aggregation.silo_records import (
     claim_sum,
     pin_identities,
-    pinned_identities,
 )
 
 
@@ -55,12 +56,12 @@ def advertise_keys(
         ProtocolError: terms of another run, model or encoding, or that this silo does
             not accept.
     """
-    contribution = _offered(workspace, terms)
+    contribution = offered_contribution(workspace, terms)
     client = Client(
         workspace.silo,
         secrets.token_bytes,
         Identity(workspace.secret("identity")),
-        _known(workspace),
+        known_identities(workspace),
     )
     workspace.put(client)
     workspace.put(terms)
@@ -117,7 +118,7 @@ def advertise_channel_key(
         SiloError: there is no contribution, or TenSEAL is not installed here.
         ProtocolError: as `advertise_keys`.
     """
-    contribution = _offered(workspace, terms)
+    contribution = offered_contribution(workspace, terms)
     try:
         require_tenseal()
     except ConfigError as error:
@@ -126,7 +127,7 @@ def advertise_channel_key(
         workspace.silo,
         secrets.token_bytes,
         Identity(workspace.secret("identity")),
-        _known(workspace),
+        known_identities(workspace),
     )
     workspace.put(holder)
     workspace.put(terms)
@@ -169,55 +170,3 @@ def open_sum(workspace: SiloWorkspace, asked: SumToOpen) -> OpenedSum:
 def read_sum(workspace: SiloWorkspace, request: ReadRequest) -> SumWords:
     """Hand the opened sum to the coordinator."""
     return workspace.get(KeyHolder).read_sum(request)
-
-
-def _offered(workspace: SiloWorkspace, terms: AggregationTerms) -> Contribution:
-    """The contribution that these terms ask for."""
-    if terms.run_id != workspace.run_id:
-        raise ProtocolError(
-            f"silo {workspace.silo} serves run {workspace.run_id} and was offered "
-            f"terms of run {terms.run_id}"
-        )
-    _require_manifest(workspace, terms)
-    contribution = workspace.get(Contribution)
-    if terms.kind != contribution.kind:
-        raise ProtocolError(
-            f"silo {workspace.silo} was offered terms for another global model or "
-            "another encoding than those it trained with; nothing was sent"
-        )
-    return contribution
-
-
-def _require_manifest(workspace: SiloWorkspace, terms: AggregationTerms) -> None:
-    """Terms name the manifest that this silo was given, and only silos in it."""
-    manifest = _manifest(workspace)
-    own = manifest.sha256 if manifest else ""
-    if terms.manifest_hash != own:
-        raise ProtocolError(
-            f"silo {workspace.silo} holds {_called(own)} and was offered terms of "
-            f"{_called(terms.manifest_hash)}; give every silo and "
-            "secure_aggregation.manifest the same one"
-        )
-    if manifest:
-        strangers = sorted(set(terms.members) - set(manifest.identities))
-        if strangers:
-            raise ProtocolError(
-                f"silo {strangers[0]} is not in the manifest of silo {workspace.silo}"
-            )
-
-
-def _manifest(workspace: SiloWorkspace) -> Manifest | None:
-    try:
-        return manifest_in(workspace.folder)
-    except ConfigError as error:
-        raise SiloInputError(error.message) from None
-
-
-def _called(manifest_hash: str) -> str:
-    return f"manifest {manifest_hash[:12]}" if manifest_hash else "no manifest"
-
-
-def _known(workspace: SiloWorkspace) -> Mapping[str, bytes]:
-    """Identities that this silo accepts: those of the manifest, or seen before."""
-    manifest = _manifest(workspace)
-    return manifest.identities if manifest else pinned_identities(workspace.folder)

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from data_contracts.errors import ConfigError, QuorumLostError
 from data_contracts.exposure import (
     GROUPS_NOTE,
-    HOMOMORPHIC_WARNING,
+    MODE_WARNINGS,
     PLAIN_WARNING,
     TWO_SILOS_WARNING,
 )
@@ -35,6 +35,7 @@ from tasks.secure_aggregation.groups import sum_in_groups
 from tasks.secure_aggregation.homomorphic import run_homomorphic
 from tasks.secure_aggregation.manifest import read_manifest
 from tasks.secure_aggregation.protocol import run_in_the_clear, run_protocol
+from tasks.secure_aggregation.two_aggregators import run_two_aggregators
 
 
 @task(
@@ -85,14 +86,7 @@ def aggregate_securely(
         neighbours=usual_neighbours(len(members)) if config.graph == "auto" else 0,
     )
     apart = apart and config.keeps_parts
-    runs: dict[str, Callable[..., SecureSum]] = {
-        "masked": run_protocol,
-        "homomorphic": partial(
-            run_homomorphic, max_parameters=config.homomorphic_max_parameters
-        ),
-        "plain": partial(run_in_the_clear, apart=apart),
-    }
-    run = partial(runs[config.mode], deadline_seconds=deadline_seconds)
+    run = partial(_runner(config, apart), deadline_seconds=deadline_seconds)
     if not apart or config.groups == 1:
         return run(cohort, terms)
     summed = sum_in_groups(
@@ -103,6 +97,18 @@ def aggregate_securely(
     )
     _require_silos(summed.contributors, min_silos, purpose, round_number, config)
     return summed
+
+
+def _runner(config: SecureAggregationConfig, apart: bool) -> Callable[..., SecureSum]:
+    runners: dict[str, Callable[..., SecureSum]] = {
+        "masked": run_protocol,
+        "two-aggregators": run_two_aggregators,
+        "homomorphic": partial(
+            run_homomorphic, max_parameters=config.homomorphic_max_parameters
+        ),
+        "plain": partial(run_in_the_clear, apart=apart),
+    }
+    return runners[config.mode]
 
 
 def _manifest_hash(config: SecureAggregationConfig) -> str:
@@ -161,8 +167,8 @@ def say_what_is_exposed(
     if config.mode == "plain":
         announce().note(PLAIN_WARNING)
         return
-    if config.mode == "homomorphic":
-        announce().note(HOMOMORPHIC_WARNING)
+    if config.mode in MODE_WARNINGS:
+        announce().note(MODE_WARNINGS[config.mode])
     if len(silos) == 2:
         announce().note(TWO_SILOS_WARNING)
     if config.groups > 1:

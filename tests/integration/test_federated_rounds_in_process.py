@@ -101,6 +101,11 @@ def test_homomorphic_rounds_give_the_model_that_masked_rounds_give(
     assert play(other).vector_hash == play(federation).vector_hash
 
 
+def test_two_aggregators_make_the_same_model(federation, tmp_path):
+    other = PreparedFederation(tmp_path, secure_aggregation={"mode": "two-aggregators"})
+    assert play(other).vector_hash == play(federation).vector_hash
+
+
 def test_training_together_beats_popularity(federation):
     model = first_model(federation)
     for round_number in range(1, 7):

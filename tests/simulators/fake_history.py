@@ -162,6 +162,7 @@ def _phases(n: int, asked: int, answered: int, mode: str) -> Iterator[PhaseRecor
             "confirm survivors": 0.1, "unmasking": 0.1,
         },
         "homomorphic": {"encrypted input": 0.7, "open sum": 0.3},
+        "two-aggregators": {"split input": 0.5, "sum masks": 0.5},
         "plain": {"plain input": 1.0},
     }[mode]  # fmt: skip
     for phase, share in shares.items():

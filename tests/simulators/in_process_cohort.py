@@ -61,6 +61,17 @@ class InProcessCohort:
         view.silos = tuple(s for s in self.silos if s in wanted)
         return view
 
+    def beside(self, helper: str) -> InProcessCohort:
+        """A helper with a workspace of its own, made when first asked for."""
+        if helper not in self.workspaces:
+            folder = next(iter(self.workspaces.values())).folder.parent / helper
+            folder.mkdir(exist_ok=True)
+            config = SiloConfig(name=helper)
+            self.workspaces[helper] = SiloWorkspace(config, self.run_id, folder)
+        view = self.only(())
+        view.silos = (helper,)
+        return view
+
     def broadcast(self, value: T) -> T:
         return value
 

@@ -15,13 +15,20 @@ import numpy as np
 
 from data_contracts.secure_aggregation import AggregationTerms
 from data_contracts.workspace import InputKind
+from tasks.secure_aggregation.auditor import Auditor
 from tasks.secure_aggregation.boxes import SealedChannel, Shares
 from tasks.secure_aggregation.context import canonical, context_hash, words_sha256
 from tasks.secure_aggregation.keys import KeyPair, agree, pair_key, self_key
 from tasks.secure_aggregation.masking import Mask, apply_masks, pairwise
+from tasks.secure_aggregation.seed_boxes import mask_of, seal_seed, split_context
 from tasks.secure_aggregation.shamir import split
 from tests.simulators.deterministic_bytes import deterministic_bytes
-from tests.simulators.secure_round import SecureRound, random_inputs, terms_for
+from tests.simulators.secure_round import (
+    SecureRound,
+    identity_of,
+    random_inputs,
+    terms_for,
+)
 
 FOLDER = Path(__file__).parent
 TERMS = AggregationTerms(
@@ -96,8 +103,28 @@ def aggregation() -> dict[str, Any]:
     }
 
 
+def two_aggregators() -> dict[str, Any]:
+    """Context, mask key, seed box and the auditor's signed key."""
+    context = split_context(TERMS, 1000)
+    auditor = Auditor(
+        "auditor", TERMS, deterministic_bytes("auditor"), identity_of("auditor"), {}
+    )
+    key = auditor.key()
+    box = seal_seed(
+        b"seed" * 8, context, "north", "ab" * 32, key.key, identity_of("north"),
+        deterministic_bytes("box"),
+    )  # fmt: skip
+    return {
+        "context": context.hex(),
+        "mask_key": mask_of(b"seed" * 8, context, 2).key.hex(),
+        "auditor_key": [key.key.hex(), key.signature.hex()],
+        "seed_box": [box.ciphertext.hex(), box.signature.hex()],
+    }
+
+
 VECTORS: dict[str, Callable[[], dict[str, Any]]] = {
-    "secure_aggregation.json": secure_aggregation
+    "secure_aggregation.json": secure_aggregation,
+    "two_aggregators.json": two_aggregators,
 }
 
 
