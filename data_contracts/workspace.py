@@ -168,6 +168,7 @@ class Cohort(Protocol):
         per_silo: Mapping[str, tuple[Any, ...]] | None = None,
         deadline_seconds: float | None = None,
         on_reply: Callable[[str, T], None] | None = None,
+        meanwhile: bool = False,
     ) -> SiloReplies[T]:
         """Run `step(workspace, *args, *per_silo[silo])` at every member at once.
 
@@ -179,6 +180,8 @@ class Cohort(Protocol):
             deadline_seconds: silos that take longer are failed as `TIMED_OUT`.
             on_reply: given (silo, value) in the order of arrival, while others still
                 work; must not raise.
+            meanwhile: do not wait for a step that the silo is busy with; for short
+                steps that touch nothing which that one needs.
         """
 
     def broadcast(self, value: T) -> T:

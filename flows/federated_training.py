@@ -50,6 +50,7 @@ from tasks.reporting.task import (
 )
 from tasks.secure_aggregation.task import (
     aggregate_securely,
+    exchange_keys_early,
     require_sums_fit,
     say_what_is_exposed,
 )
@@ -135,6 +136,16 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
                 prepared.total_examples,
                 num_items=vocabulary.size, admitted=admitted, last_mean=mean,
             )  # fmt: skip
+            early = exchange_keys_early(
+                cohort,
+                "model update",
+                round_number,
+                config.secure_aggregation,
+                min_silos=config.cohort.min_silos,
+                kind=job.input_kind(model.vector_hash),
+                length=job.encoding.length,
+                deadline_seconds=config.cohort.deadline_seconds,
+            )
             trained = train_on_silos(cohort, model.vector, job, config.cohort)
             clock.lap("train")
             summed = aggregate_securely(
@@ -146,6 +157,7 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
                 kind=job.input_kind(model.vector_hash),
                 deadline_seconds=config.cohort.deadline_seconds,
                 apart=True,
+                early=early,
             )
             candidate, mean = update_global_model(
                 model, summed, job.encoding, config.server_optimizer, round_number,

@@ -154,6 +154,12 @@ class UpdateEncoding:
         """Coordinates d of the model."""
         return sum(block.size for block in self.blocks)
 
+    @property
+    def length(self) -> int:
+        """Words of an encoded update."""
+        *_, (_, last) = self._parts()
+        return int(last.stop) + NUM_SCALARS * self._digits.count
+
     def encode(
         self,
         model_delta: Vector,
@@ -204,8 +210,7 @@ class UpdateEncoding:
         self, sent: NDArray[np.floating], scale: float, dither: Dither | None
     ) -> tuple[Words, int]:
         """(words [d' + digits] without the digits, clipped coordinates)."""
-        length = sent.size + NUM_SCALARS * self._digits.count
-        words = np.empty(length, dtype=f"u{self.ring_bits // 8}")
+        words = np.empty(self.length, dtype=f"u{self.ring_bits // 8}")
         clipped = sum(
             point.encode(sent[part], scale=scale, dither=dither, out=words[part])[1]
             for point, part in self._parts()

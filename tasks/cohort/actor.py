@@ -84,13 +84,17 @@ class RayCohort:
         per_silo: Mapping[str, tuple[Any, ...]] | None = None,
         deadline_seconds: float | None = None,
         on_reply: Callable[[str, T], None] | None = None,
+        meanwhile: bool = False,
     ) -> SiloReplies[T]:
         """Run `step` at every member at once; see `Cohort.call`."""
         called = [s for s in self._hosts if per_silo is None or s in per_silo]
 
         def start(silo: str) -> Any:
             extra = () if per_silo is None else per_silo[silo]
-            return self._hosts[silo].run.remote(step, *args, *extra)
+            host = self._hosts[silo]
+            if meanwhile:
+                return host.run_meanwhile.remote(step, *args, *extra)
+            return host.run.remote(step, *args, *extra)
 
         outcomes: dict[str, Any] = {}
         for silo, outcome in self._arriving(called, start, step, deadline_seconds):
@@ -246,14 +250,15 @@ def _start(address: str | None, silos: tuple[SiloConfig, ...]) -> bool:
 
 def _host(silo: SiloConfig, run_id: str, folder: Path) -> ActorHandle[SiloHost]:
     compute = silo.compute or ComputeConfig()
-    # One heap: the actor has two threads, and a heap for each holds on to more.
+    # One heap: the actor has three threads, and a heap for each holds on to more.
     process = {"OMP_NUM_THREADS": str(compute.threads), "MALLOC_ARENA_MAX": "1"}
-    # Two threads: one runs steps, one answers how far they are.
+    # Three threads: one runs steps, one says how far they are, one exchanges keys for
+    # the next sum in the meantime.
     placed = RemoteSiloHost.options(
         num_cpus=compute.num_cpus,
         num_gpus=compute.num_gpus,
         resources=compute.custom_resources or None,
-        max_concurrency=2,
+        max_concurrency=3,
         runtime_env={"env_vars": QUIET | process},
     )
     return cast(

@@ -51,6 +51,13 @@ class SiloHost:
                 if time.monotonic() - began > LONG_STEP_SECONDS:
                     give_back_memory()
 
+    def run_meanwhile(self, step: SiloStep[Any], *args: Any) -> Any:
+        """Like `run`, beside whatever step is running."""
+        try:
+            return step(self._workspace, *args)
+        except Exception as error:
+            return self._failure(error)
+
     def progress(self) -> tuple[float, str]:
         """(fraction, note) of the running step; answers while a step runs."""
         return self._workspace.progress.fraction, self._workspace.progress.note

@@ -20,12 +20,7 @@ def offered_contribution(
         SiloError: there is none.
         ProtocolError: terms of another run, manifest, model or encoding.
     """
-    if terms.run_id != workspace.run_id:
-        raise ProtocolError(
-            f"silo {workspace.silo} serves run {workspace.run_id} and was offered "
-            f"terms of run {terms.run_id}"
-        )
-    require_manifest(workspace, terms)
+    require_terms(workspace, terms)
     contribution = workspace.get(Contribution)
     if terms.kind != contribution.kind:
         raise ProtocolError(
@@ -33,6 +28,16 @@ def offered_contribution(
             "another encoding than those it trained with; nothing was sent"
         )
     return contribution
+
+
+def require_terms(workspace: SiloWorkspace, terms: AggregationTerms) -> None:
+    """Refuse terms of another run or another manifest."""
+    if terms.run_id != workspace.run_id:
+        raise ProtocolError(
+            f"silo {workspace.silo} serves run {workspace.run_id} and was offered "
+            f"terms of run {terms.run_id}"
+        )
+    require_manifest(workspace, terms)
 
 
 def require_manifest(workspace: SiloWorkspace, terms: AggregationTerms) -> None:

@@ -74,13 +74,18 @@ class Books:
         )
 
     def ask(
-        self, step: SiloStep[Any], messages: Mapping[str, tuple[object, ...]]
+        self,
+        step: SiloStep[Any],
+        messages: Mapping[str, tuple[object, ...]],
+        *,
+        meanwhile: bool = False,
     ) -> None:
         """Send each silo its message and pass every answer, or failure, on.
 
         Args:
             step: what the silos do.
             messages: silo -> arguments; silos that are missing are not asked.
+            meanwhile: whether silos answer beside a step that they are busy with.
         """
         self._asked += len(messages)
         self.bytes_down += sum(map(payload_bytes, messages.values()))
@@ -89,6 +94,7 @@ class Books:
             per_silo=messages,
             deadline_seconds=self.deadline_seconds,
             on_reply=self._take,
+            meanwhile=meanwhile,
         )
         for failure in replies.failures.values():
             self.receiver.lose(failure)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
-from data_contracts.secure_aggregation import AggregationTerms, Phase
+from data_contracts.secure_aggregation import AggregationTerms, Phase, ShareDelivery
 from data_contracts.secure_sum import SecureSum
 from data_contracts.workspace import Cohort
 from tasks.secure_aggregation import silo_side
@@ -15,6 +16,21 @@ from tasks.secure_aggregation.plain import PlainServer
 from tasks.secure_aggregation.server import Server
 
 MOST_THREADS = 8  # more only wait for memory
+
+
+@dataclass(frozen=True)
+class KeysExchanged:
+    """An aggregation after its first two phases, which need no input.
+
+    Attributes:
+        server: the coordinator's side.
+        books: what it took so far.
+        deliveries: what each silo of U2 is sent next.
+    """
+
+    server: Server
+    books: Books
+    deliveries: Mapping[str, ShareDelivery]
 
 
 def run_protocol(
@@ -37,21 +53,68 @@ def run_protocol(
         ProtocolError: the terms protect nothing, or a silo dealt shares that cannot
             open its part.
     """
+    return finish_sum(
+        exchange_keys(cohort, terms, deadline_seconds=deadline_seconds, clock=clock)
+    )
+
+
+def exchange_keys(
+    cohort: Cohort,
+    terms: AggregationTerms,
+    *,
+    early_length: int | None = None,
+    deadline_seconds: float | None = None,
+    clock: Clock = time.monotonic,
+) -> KeysExchanged:
+    """Phases 0 and 1 (PROTOCOL.md, 3).
+
+    Args:
+        cohort: the silos.
+        terms: what they are asked to agree to.
+        early_length: words of the inputs that the silos are still busy computing;
+            None: their contributions are on the shelf.
+        deadline_seconds: silos that take longer in a phase are left out.
+        clock: monotonic seconds.
+
+    Raises:
+        QuorumLostError: too few silos are left.
+    """
     server = Server(terms, threads=_free_cores())
     books = Books(cohort, server, deadline_seconds, clock)
+    early = early_length is not None
 
     with books.phase(Phase.ADVERTISE_KEYS):
-        books.ask(silo_side.advertise_keys, dict.fromkeys(terms.members, (terms,)))
+        offer = (terms, early_length)
+        members = dict.fromkeys(terms.members, offer)
+        books.ask(silo_side.advertise_keys, members, meanwhile=early)
         roster = server.close_advertising()
 
     with books.phase(Phase.SHARE_KEYS):
-        books.ask(silo_side.share_keys, dict.fromkeys(roster.silos, (roster,)))
-        deliveries = server.close_sharing()
+        listed = dict.fromkeys(roster.silos, (roster,))
+        books.ask(silo_side.share_keys, listed, meanwhile=early)
+        return KeysExchanged(server, books, server.close_sharing())
 
+
+def finish_sum(begun: KeysExchanged, silos: Collection[str] | None = None) -> SecureSum:
+    """Phases 2 to 4 (PROTOCOL.md, 3).
+
+    Args:
+        begun: what came of the first two.
+        silos: who has an input; None: all of U2.
+
+    Raises:
+        QuorumLostError: too few silos are left; nothing was opened.
+        ProtocolError: a silo dealt shares that cannot open its part.
+    """
+    server, books = begun.server, begun.books
     with books.phase(Phase.MASKED_INPUT):
         books.ask(
             silo_side.upload_masked_input,
-            {silo: (delivery,) for silo, delivery in deliveries.items()},
+            {
+                silo: (delivery,)
+                for silo, delivery in begun.deliveries.items()
+                if silos is None or silo in silos
+            },
         )
         survivors = server.close_uploads()
 

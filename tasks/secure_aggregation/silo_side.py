@@ -35,6 +35,7 @@ from data_contracts.workspace import Contribution, SiloWorkspace
 from tasks.secure_aggregation.agreement import (
     known_identities,
     offered_contribution,
+    require_terms,
 )
 from tasks.secure_aggregation.ciphertexts import require_tenseal
 from tasks.secure_aggregation.client import Client
@@ -47,16 +48,27 @@ from tasks.secure_aggregation.silo_records import (
 
 
 def advertise_keys(
-    workspace: SiloWorkspace, terms: AggregationTerms
+    workspace: SiloWorkspace, terms: AggregationTerms, early_length: int | None = None
 ) -> KeyAdvertisement:
-    """Begin an attempt with fresh keys for the shelved contribution.
+    """Begin an attempt with fresh keys.
+
+    Args:
+        workspace: of the silo.
+        terms: what it is asked to agree to.
+        early_length: words of the contribution that is still being made; None: it is
+            on the shelf.
 
     Raises:
         SiloError: there is no contribution.
         ProtocolError: terms of another run, model or encoding, or that this silo does
             not accept.
     """
-    contribution = offered_contribution(workspace, terms)
+    require_terms(workspace, terms)
+    length = (
+        offered_contribution(workspace, terms).words.size
+        if early_length is None
+        else early_length
+    )
     client = Client(
         workspace.silo,
         secrets.token_bytes,
@@ -65,7 +77,7 @@ def advertise_keys(
     )
     workspace.put(client)
     workspace.put(terms)
-    return client.advertise_keys(terms, contribution.words.size)
+    return client.advertise_keys(terms, length)
 
 
 def share_keys(workspace: SiloWorkspace, roster: Roster) -> SealedShares:
@@ -82,7 +94,13 @@ def share_keys(workspace: SiloWorkspace, roster: Roster) -> SealedShares:
 def upload_masked_input(
     workspace: SiloWorkspace, delivery: ShareDelivery
 ) -> MaskedInput:
-    """Mask the contribution and hand it over; it is gone from the silo's shelf."""
+    """Mask the contribution and hand it over; it is gone from the silo's shelf.
+
+    Raises:
+        ProtocolError: it was made from another model, or in another encoding, than the
+            terms name.
+    """
+    offered_contribution(workspace, workspace.get(AggregationTerms))
     words = workspace.take(Contribution).words
     compute = workspace.config.compute
     return workspace.get(Client).mask_input(

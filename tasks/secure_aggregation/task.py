@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from data_contracts.settings.training import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Cohort, InputKind
 from models.fixed_point import limit_for
 from tasks.secure_aggregation.adder import require_size
+from tasks.secure_aggregation.early_keys import EarlyKeys
 from tasks.secure_aggregation.groups import sum_in_groups
 from tasks.secure_aggregation.homomorphic import run_homomorphic
 from tasks.secure_aggregation.manifest import read_manifest
@@ -54,6 +56,7 @@ def aggregate_securely(
     kind: InputKind = COUNTS,
     deadline_seconds: float | None = None,
     apart: bool = False,
+    early: EarlyKeys | None = None,
 ) -> SecureSum:
     """The exact integer sum of the silos' shelved contributions.
 
@@ -66,6 +69,8 @@ def aggregate_securely(
         kind: ring, encoding and global model of the contributions.
         deadline_seconds: silos that take longer in any phase are left out.
         apart: also keep the parts, if `config` says that they are to be compared.
+        early: keys that were exchanged while the silos made their contributions; with
+            too few of them left, or none, the exchange is done now.
 
     Raises:
         ConfigError: a single silo, unless the mode is plain; mode homomorphic without
@@ -74,19 +79,13 @@ def aggregate_securely(
     """
     members = cohort.silos
     _require_silos(members, min_silos, purpose, round_number, config)
-    terms = AggregationTerms(
-        run_id=cohort.run_id,
-        round_number=round_number,
-        purpose=purpose,
-        members=members,
-        threshold=threshold_for(len(members)),
-        min_silos=min_silos,
-        kind=kind,
-        manifest_hash=_manifest_hash(config),
-        neighbours=usual_neighbours(len(members)) if config.graph == "auto" else 0,
-    )
+    terms = _terms(cohort, purpose, round_number, config, min_silos, kind)
     apart = apart and config.keeps_parts
     run = partial(_runner(config, apart), deadline_seconds=deadline_seconds)
+    if early:
+        if summed := early.finished_with(members):
+            return summed
+        terms = replace(terms, attempt=2)
     if not apart or config.groups == 1:
         return run(cohort, terms)
     summed = sum_in_groups(
@@ -97,6 +96,61 @@ def aggregate_securely(
     )
     _require_silos(summed.contributors, min_silos, purpose, round_number, config)
     return summed
+
+
+def exchange_keys_early(
+    cohort: Cohort,
+    purpose: str,
+    round_number: int,
+    config: SecureAggregationConfig,
+    *,
+    min_silos: int,
+    kind: InputKind,
+    length: int,
+    deadline_seconds: float,
+) -> EarlyKeys | None:
+    """Begin a sum while the silos are still busy with what goes into it.
+
+    Args:
+        cohort: all silos that may contribute.
+        purpose: what will be summed.
+        round_number: from 1.
+        config: only mode masked exchanges keys, and groups are dealt when it is known
+            who is in them.
+        min_silos: the quorum.
+        kind: ring, encoding and global model of the contributions.
+        length: words of a contribution.
+        deadline_seconds: silos that take longer in a phase are left out.
+
+    Returns:
+        What `aggregate_securely` takes as `early`; None: nothing can be done early.
+    """
+    if config.mode != "masked" or config.groups > 1 or len(cohort.silos) < 2:
+        return None
+    terms = _terms(cohort, purpose, round_number, config, min_silos, kind)
+    return EarlyKeys(cohort, terms, length, deadline_seconds)
+
+
+def _terms(
+    cohort: Cohort,
+    purpose: str,
+    round_number: int,
+    config: SecureAggregationConfig,
+    min_silos: int,
+    kind: InputKind,
+) -> AggregationTerms:
+    members = cohort.silos
+    return AggregationTerms(
+        run_id=cohort.run_id,
+        round_number=round_number,
+        purpose=purpose,
+        members=members,
+        threshold=threshold_for(len(members)),
+        min_silos=min_silos,
+        kind=kind,
+        manifest_hash=_manifest_hash(config),
+        neighbours=usual_neighbours(len(members)) if config.graph == "auto" else 0,
+    )
 
 
 def _runner(config: SecureAggregationConfig, apart: bool) -> Callable[..., SecureSum]:

@@ -40,6 +40,7 @@ class RelayedCohort(InProcessCohort):
         per_silo: Mapping[str, tuple[Any, ...]] | None = None,
         deadline_seconds: float | None = None,
         on_reply: Callable[[str, Any], None] | None = None,
+        meanwhile: bool = False,
     ) -> SiloReplies[Any]:
         per_silo = per_silo or {}
         changed = {

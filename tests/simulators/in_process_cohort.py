@@ -82,6 +82,7 @@ class InProcessCohort:
         per_silo: Mapping[str, tuple[Any, ...]] | None = None,
         deadline_seconds: float | None = None,
         on_reply: Callable[[str, T], None] | None = None,
+        meanwhile: bool = False,
     ) -> SiloReplies[T]:
         called = [s for s in self.silos if per_silo is None or s in per_silo]
         self.steps.append(step.__name__)

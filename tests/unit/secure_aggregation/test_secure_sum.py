@@ -374,7 +374,7 @@ def test_silos_that_were_told_of_different_models_complete_no_sum(
     original = silo_side.advertise_keys
     contexts = {}
 
-    def advertise_keys(workspace, terms):
+    def advertise_keys(workspace, terms, early_length):
         if workspace.silo == "silo-2":
             terms = replace(terms, kind=other)
         reply = original(workspace, terms)
