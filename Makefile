@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check format bench-overhead bench-lineage bench-secagg bench-he clean
+.PHONY: help install demo test test-fast test-slow check format bench-overhead bench-lineage bench-secagg bench-he bench-demo clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -55,6 +55,9 @@ bench-secagg: install  ## cost of masking, beside the bare cipher
 
 bench-he: install  ## cost of homomorphic sums, beside masking
 	$(BIN)/python -m tests.benchmarks.homomorphic
+
+bench-demo: install  ## what masking adds to the wall time of the demo
+	$(BIN)/python -m tests.benchmarks.demo_modes
 
 clean:  ## remove the environment and everything a demo wrote here
 	rm -rf $(VENV) silorec_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

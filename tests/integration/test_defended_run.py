@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_contracts.exposure import GROUPS_NOTE
+from data_contracts.exposure import GROUPS_NOTE, TWO_AGGREGATORS_WARNING
 from data_contracts.records import RunStatus, Verdict
 from tests.simulators.attacks import Infiltrated, LyingCode, StuffedBallot
 from tests.simulators.sabotage import meddling
@@ -80,3 +80,22 @@ def test_a_run_of_nothing_but_rejections_publishes_the_model_it_began_with(
     assert Verdict.ACCEPTED not in verdicts
     assert len({row.model_sha256 for row in run.history.rounds}) == 1
     assert run.published.sha256 == run.history.rounds[0].model_sha256
+
+
+def test_with_an_auditor_the_same_silos_make_a_model(
+    tmp_path, silos, ray_session, prefect_session
+):
+    config = small_config(
+        silos, tmp_path / "output",
+        secure_aggregation={"mode": "two-aggregators"}, **NO_COMPARISON,
+    )  # fmt: skip
+    run = train(config)
+    assert run.history.run.status == RunStatus.COMPLETED
+    assert {row.aggregation_mode for row in run.history.rounds} == {"two-aggregators"}
+    assert [row.phase for row in run.history.phases[:3]] == [
+        "open audit", "split input", "sum masks"
+    ]  # fmt: skip
+    assert TWO_AGGREGATORS_WARNING in run.notes
+    auditor = tmp_path / "output" / "silos" / "auditor"
+    assert len(list((auditor / "confirmed_sums").iterdir())) == 2
+    assert not (auditor / "sequences").exists()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from data_contracts.secure_aggregation import AggregationTerms
+from data_contracts.secure_aggregation import AggregationTerms, SurvivorList
 from data_contracts.workspace import InputKind
 from tasks.secure_aggregation.auditor import Auditor
 from tasks.secure_aggregation.boxes import SealedChannel, Shares
@@ -64,6 +64,7 @@ def secure_aggregation() -> dict[str, Any]:
         ],
         "box": box(context),
         "aggregation": aggregation(),
+        "refused": refused(context),
     }
 
 
@@ -88,6 +89,27 @@ def box(context: bytes) -> dict[str, str]:
         "key_commitment": sealed.key_commitment.hex(),
         "nonce": sealed.nonce.hex(),
         "ciphertext": sealed.ciphertext.hex(),
+    }
+
+
+def refused(context: bytes) -> dict[str, str]:
+    """What an implementation must not accept, each one step away from what is good."""
+    identity, other = identity_of("silo-1"), context_hash(TERMS, 1001)
+    listed = SurvivorList(context, (("silo-1", "ab" * 32), ("silo-2", "cd" * 32)))
+    fewer = SurvivorList(context, listed.uploads[:1])
+    sealed = bytearray.fromhex(box(context)["ciphertext"])
+    sealed[40] ^= 1
+    share = split(b"seed" * 8, 2, [1, 2, 3], deterministic_bytes("shamir"))[0]
+    return {
+        "keys_signed_for_another_length": identity.sign_keys(
+            other, "silo-1", b"c" * 32, b"m" * 32
+        ).hex(),
+        "keys_signed_for_another_silo": identity.sign_keys(
+            context, "silo-2", b"c" * 32, b"m" * 32
+        ).hex(),
+        "confirmation_of_another_list": identity.sign_survivors(fewer).hex(),
+        "box_with_a_flipped_bit": bytes(sealed).hex(),
+        "share_one_too_large": (int.from_bytes(share) + 1).to_bytes(33).hex(),
     }
 
 

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from tasks.secure_aggregation.masking import Mask, apply_masks, pairwise
+from tasks.secure_aggregation.server import Server
 from tests.simulators.deterministic_bytes import deterministic_bytes
-from tests.simulators.secure_round import SecureRound, random_inputs, terms_for
+from tests.simulators.secure_round import (
+    SecureRound,
+    integer_sum,
+    random_inputs,
+    terms_for,
+)
 
 CHUNK = 65_536
 LENGTHS = [0, 1, 3, 4, 5, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7]
@@ -142,3 +148,33 @@ def test_an_upload_depends_on_the_input_only_by_addition():
     b.run()
     for silo, words in inputs.items():
         assert (a.uploads[silo] - b.uploads[silo]).tolist() == words.tolist()
+
+
+class Mapped(SecureRound):
+    """Inputs and the sum lie in files: nothing of the size of the vector in memory."""
+
+    def _masked(self, silo, delivery):
+        return self.clients[silo].mask_input(delivery, self.inputs[silo])
+
+
+def test_a_whole_round_over_files_that_are_mapped_into_memory(tmp_path):
+    plain, rooms = random_inputs(4, 200_000), []
+
+    def room(shape, dtype, name="sum"):
+        rooms.append(name)
+        return np.memmap(tmp_path / name, dtype, "w+", shape=shape)
+
+    inputs = {}
+    for silo, words in plain.items():
+        inputs[silo] = room(words.shape, words.dtype, silo)
+        inputs[silo][:] = words
+    round_ = Mapped(terms_for(4), inputs)
+    round_.server = Server(round_.terms, room=room, threads=2)
+    round_.gone = {("silo-3", "MaskedInput")}
+    total = round_.run()
+    del plain["silo-3"]
+    assert total.tolist() == integer_sum(plain)
+    assert rooms == [*inputs, "sum"]
+    total.base.flush()
+    assert (tmp_path / "sum").read_bytes() == total.tobytes()
+    assert (tmp_path / "silo-1").read_bytes() != plain["silo-1"].tobytes()

@@ -8,6 +8,7 @@ import pytest
 
 from data_contracts.errors import ProtocolError
 from tasks.secure_aggregation.context import Domain, canonical
+from tasks.secure_aggregation.identity import Identity, is_signed
 from tasks.secure_aggregation.keys import agree, derive, public_key, seal, unseal
 from tasks.secure_aggregation.masking import Mask, apply_masks
 
@@ -94,3 +95,33 @@ def test_a_box_opens_only_with_everything_unchanged(broken):
     parts[broken] = bytes([parts[broken][0] ^ 1]) + parts[broken][1:]
     with pytest.raises(ProtocolError, match="does not open"):
         unseal(*parts.values())
+
+
+# RFC 8032, section 7.1, TEST 1 and TEST 2: secret, public, message, signature.
+ED25519 = [
+    (
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"
+        "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+    ),
+    (
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+    ),
+]
+
+
+@pytest.mark.parametrize(("secret", "public", "message", "signature"), ED25519)
+def test_signatures_are_rfc_8032_section_7_1(secret, public, message, signature):
+    identity = Identity(bytes.fromhex(secret))
+    assert identity.public.hex() == public
+    assert identity.sign(bytes.fromhex(message)).hex() == signature
+    assert is_signed(identity.public, bytes.fromhex(signature), bytes.fromhex(message))
+    assert not is_signed(
+        identity.public, bytes.fromhex(signature), bytes.fromhex(message) + b"x"
+    )
