@@ -6,20 +6,13 @@ its disk, which is `silo_records.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
-from typing import TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.errors import ProtocolError
 from data_contracts.secure_aggregation import (
     KEY_BYTES,
-    AggregationTerms,
     Confirmation,
     ConfirmedList,
-    KeyAdvertisement,
     MaskedInput,
     RevealedShares,
     Roster,
@@ -29,7 +22,6 @@ from data_contracts.secure_aggregation import (
 )
 from tasks.secure_aggregation.boxes import SealedChannel, Shares
 from tasks.secure_aggregation.context import (
-    context_hash,
     dealers_hash,
     dealt_hash,
     roster_hash,
@@ -37,85 +29,29 @@ from tasks.secure_aggregation.context import (
     words_sha256,
 )
 from tasks.secure_aggregation.graph import Graph
-from tasks.secure_aggregation.identity import (
-    Identity,
-    keys_are_signed,
-    survivors_are_signed,
-)
 from tasks.secure_aggregation.keys import (
-    KeyPair,
-    RandomBytes,
     agree,
     pair_key,
     self_key,
 )
 from tasks.secure_aggregation.masking import Mask, apply_masks, pairwise
+from tasks.secure_aggregation.party import Party
 from tasks.secure_aggregation.shamir import split
 from tasks.secure_aggregation.transitions import (
     CLIENT,
-    Aborted,
-    ClientState,
     Finished,
-    Idle,
     InputUploaded,
     KeysAdvertised,
     ListConfirmed,
     SharesDealt,
-    next_state,
 )
 
-State = TypeVar(
-    "State", Idle, KeysAdvertised, SharesDealt, InputUploaded, ListConfirmed
-)
-NOBODY: Mapping[str, bytes] = MappingProxyType({})
 
+class Client(Party):
+    """One silo of the masked mode; each method answers one message, once."""
 
-class Client:
-    """One silo in one attempt; each method answers one message, once.
-
-    A message that is illegal in the present state is refused and changes nothing. A
-    legal one that fails a check aborts the attempt: all secrets are forgotten.
-
-    Args:
-        silo: its name.
-        random_bytes: source of every secret.
-        identity: signs for it.
-        pinned: silo -> the only public key it is known by, where one is known.
-    """
-
-    def __init__(
-        self,
-        silo: str,
-        random_bytes: RandomBytes,
-        identity: Identity,
-        pinned: Mapping[str, bytes] = NOBODY,
-    ) -> None:
-        self.silo = silo
-        self._random_bytes = random_bytes
-        self._identity = identity
-        self._pinned = pinned
-        self._state: ClientState = Idle()
-        self._next: type = Aborted
-
-    @property
-    def state(self) -> str:
-        """Name of the state, for messages and tests."""
-        return type(self._state).__name__
-
-    def advertise_keys(self, terms: AggregationTerms, length: int) -> KeyAdvertisement:
-        """Phase 0: fresh public keys for an input of `length` words.
-
-        Raises:
-            ProtocolError: the terms protect nothing, or do not name this silo.
-        """
-        self._leave(Idle, terms)
-        terms.check()
-        self._require(self.silo in terms.members, "the terms do not name this silo")
-        channel, mask = (KeyPair.generate(self._random_bytes) for _ in range(2))
-        context = context_hash(terms, length)
-        held = KeysAdvertised(terms, context, length, channel, mask)
-        self._enter(held)
-        return self._advertisement(held)
+    MOVES = CLIENT
+    MODE = "secure aggregation"
 
     def share_keys(self, roster: Roster) -> SealedShares:
         """Phase 1: shares of both secrets, sealed for each silo in U1.
@@ -125,20 +61,7 @@ class Client:
                 keys that a silo we know did not sign.
         """
         held = self._leave(KeysAdvertised, roster)
-        roster.check()
-        self._require(
-            roster.context == held.context and roster.length == held.length,
-            "the roster belongs to other terms or another vector length",
-        )
-        own = self._advertisement(held)
-        self._require(own in roster.keys, "the roster does not hold our own keys")
-        self._require_members(roster.silos, held.terms.members, held.terms)
-        published = [k for ad in roster.keys for k in (ad.channel_key, ad.mask_key)]
-        self._require(
-            len(set(published)) == len(published), "the roster holds a key twice"
-        )
-        self._require_identities(roster)
-
+        self._check_roster(held, roster)
         channel = SealedChannel(
             self.silo, held.context, roster_hash(roster), held.channel.private
         )
@@ -215,12 +138,8 @@ class Client:
             ProtocolError: too few survivors, strangers, or not our own upload.
         """
         held = self._leave(InputUploaded, survivors)
-        survivors.check()
-        self._require(survivors.context == held.context, "a list of another context")
-        self._require_members(survivors.silos, held.dealers, held.terms)
-        self._require(
-            (self.silo, held.sha256) in survivors.uploads,
-            "the coordinator lists another upload than ours",
+        self._check_survivors(
+            survivors, held.context, held.dealers, held.sha256, held.terms
         )
         self._enter(ListConfirmed(held, survivors))
         signature = self._identity.sign_survivors(survivors)
@@ -234,47 +153,14 @@ class Client:
         """
         state = self._leave(ListConfirmed, confirmed)
         held, survivors = state.before, state.survivors
-        confirmed.check()
-        self._require(confirmed.context == held.context, "a list of another context")
+        self._check_confirmed(confirmed, survivors, held.identities, held.terms)
         in_sum = set(survivors.silos)
-        for silo, signature in confirmed.signatures:
-            self._require(
-                silo in in_sum
-                and survivors_are_signed(held.identities[silo], signature, survivors),
-                f"{silo} did not sign the list of survivors that we signed",
-            )
-        self._require(
-            len(confirmed.signatures) >= held.terms.threshold,
-            f"{len(confirmed.signatures)} silos confirmed the list of survivors, the "
-            f"terms ask for {held.terms.threshold}",
-        )
         self._enter(Finished())
         return RevealedShares(
             self.silo,
             held.context,
             tuple((s, held.shares[s].seed) for s in held.shares if s in in_sum),
             tuple((s, held.shares[s].key) for s in held.shares if s not in in_sum),
-        )
-
-    def _leave(self, kind: type[State], message: object) -> State:
-        """What the silo held; until the handler is through, it counts as aborted."""
-        state = self._state
-        self._next = next_state(
-            CLIENT[type(state)], message, sender="the coordinator", state=self.state
-        )
-        assert isinstance(state, kind)
-        self._state = Aborted()
-        return state
-
-    def _enter(self, state: ClientState) -> None:
-        assert type(state) is self._next
-        self._state = state
-
-    def _advertisement(self, held: KeysAdvertised) -> KeyAdvertisement:
-        keys = held.channel.public, held.mask.public
-        signature = self._identity.sign_keys(held.context, self.silo, *keys)
-        return KeyAdvertisement(
-            self.silo, held.length, *keys, self._identity.public, signature
         )
 
     def _deal(
@@ -312,32 +198,3 @@ class Client:
                 key = pair_key(secret, held.context, u2, seat, other)
                 masks.append(pairwise(key, seat, other))
         return masks
-
-    def _require_identities(self, roster: Roster) -> None:
-        for key in roster.keys:
-            self._require(
-                self._pinned.get(key.silo, key.identity) == key.identity,
-                f"{key.silo} shows another identity than the one it is known by here; "
-                "if it was set up anew, take its line out of identities.json in this "
-                "silo's folder",
-            )
-            self._require(
-                keys_are_signed(roster.context, key),
-                f"the keys of {key.silo} are not signed by it",
-            )
-
-    def _require_members(
-        self, silos: tuple[str, ...], among: Iterable[str], terms: AggregationTerms
-    ) -> None:
-        self._require(set(silos) <= set(among), "an unknown silo is listed")
-        self._require(len(set(silos)) == len(silos), "a silo is listed twice")
-        self._require(
-            len(silos) >= terms.quorum,
-            f"{len(silos)} silos are left, the terms ask for {terms.quorum}",
-        )
-
-    def _require(self, condition: bool, complaint: str) -> None:
-        if not condition:
-            raise ProtocolError(
-                f"silo {self.silo} left secure aggregation of this round: {complaint}"
-            )
