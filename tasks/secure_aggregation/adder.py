@@ -7,7 +7,6 @@ never holds a key, and keeps one running sum and no upload.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,57 +31,47 @@ from data_contracts.secure_aggregation import (
 )
 from data_contracts.workspace import SiloFailure
 from tasks.secure_aggregation.ciphertexts import RunningSum
+from tasks.secure_aggregation.collector import Collector
 from tasks.secure_aggregation.encrypted_vectors import (
     inputs_sha256,
     num_ciphertexts,
     total_sha256,
 )
 from tasks.secure_aggregation.homomorphic_transitions import ADDER, AdderState
-from tasks.secure_aggregation.identity import survivors_are_signed
 from tasks.secure_aggregation.key_boxes import homomorphic_context
-from tasks.secure_aggregation.quorum import require_quorum
 from tasks.secure_aggregation.server import Server
-from tasks.secure_aggregation.transitions import PhaseClosed, next_state
 
 HomomorphicMessage = (
     KeyAdvertisement | SealedKey | EncryptedInput | Confirmation | OpenedSum | SumWords
 )
 
 
-class Adder:
+class Adder(Collector):
     """One homomorphic aggregation at the coordinator.
-
-    `receive` takes a silo's message or refuses it; each `close_...` ends a phase and
-    gives what is sent next.
 
     Args:
         terms: what is offered to the silos.
         max_parameters: longest vector it accepts.
-
-    Attributes:
-        failures: silo -> why it was lost, at whatever phase.
     """
 
+    MOVES = ADDER
+    FAILED = AdderState.FAILED
+    MODE = "homomorphic aggregation"
+
     def __init__(self, terms: AggregationTerms, max_parameters: int) -> None:
+        super().__init__(terms)
         # Phase 0 is that of masking, key for key.
         self._advertising = Server(terms)
-        self.terms = terms
         self.failures = self._advertising.failures
         self._max_parameters = max_parameters
-        self._state = AdderState.COLLECTING_KEYS
-        self._roster = Roster(b"", 0, ())
         self._sealed: SealedKey | None = None
-        self._context = b""
         self._sum = RunningSum(0)
-        self._uploads: dict[str, str] = {}
-        self._confirmed: dict[str, bytes] = {}
         self._opened: dict[str, str] = {}
         self._total: NDArray[np.int64] | None = None
 
     @property
-    def commitments(self) -> dict[str, str]:
-        """Silo -> sha256 hex of its upload, for all in the sum, in order of seats."""
-        return {s: self._uploads[s] for s in self.terms.members if s in self._uploads}
+    def _context(self) -> bytes:
+        return self._sealed.context if self._sealed else b""
 
     @property
     def has_key(self) -> bool:
@@ -93,36 +82,6 @@ class Adder:
     def has_sum(self) -> bool:
         """Whether the integers are here."""
         return self._total is not None
-
-    def lose(self, failure: SiloFailure) -> None:
-        """A silo gave no usable answer in this phase; the first reason is kept."""
-        self.failures.setdefault(failure.silo, failure)
-
-    def receive(self, sender: str, message: HomomorphicMessage) -> None:
-        """Take `message`, or refuse it and leave everything as it was.
-
-        Raises:
-            ProtocolError: wrong state, sender, context, size or content.
-        """
-        state = next_state(
-            ADDER[self._state], message, sender=sender, state=self._state
-        )
-        _require(message.silo == sender, sender, f"it names {message.silo} as sender")
-        message.check()
-        match message:
-            case KeyAdvertisement():
-                self._advertising.receive(sender, message)
-            case SealedKey():
-                self._take_key(message)
-            case EncryptedInput():
-                self._take_input(message)
-            case Confirmation():
-                self._take_confirmation(message)
-            case OpenedSum():
-                self._take_opened(message)
-            case SumWords():
-                self._take_sum(message)
-        self._state = state
 
     def close_advertising(self) -> Roster:
         """End of phase 0: the silos with keys and the most common length.
@@ -151,7 +110,6 @@ class Adder:
             [box.recipient for box in left], Phase.DEAL_KEY, self.terms.quorum
         )
         assert sealed is not None
-        self._context = sealed.context
         self._sum = RunningSum(num_ciphertexts(self._roster.length))
         self._state = after
         return {
@@ -178,9 +136,7 @@ class Adder:
         after = self._close(AdderState.COLLECTING_CONFIRMATIONS)
         self._require_quorum(self._confirmed, Phase.CONFIRM, self.terms.threshold)
         self._state = after
-        in_order = (s for s in self.terms.members if s in self._confirmed)
-        signed = tuple((silo, self._confirmed[silo]) for silo in in_order)
-        confirmed = ConfirmedList(self._context, signed)
+        confirmed = ConfirmedList(self._context, self._signatures())
         return SumToOpen(confirmed, self._sum.ciphertexts())
 
     def close_opening(self) -> tuple[str, ...]:
@@ -220,27 +176,42 @@ class Adder:
         self._state = after
         return self._total
 
+    def _take(self, message: HomomorphicMessage) -> None:
+        match message:
+            case KeyAdvertisement():
+                self._advertising.receive(message.silo, message)
+            case SealedKey():
+                self._take_key(message)
+            case EncryptedInput():
+                self._take_input(message)
+            case Confirmation():
+                self._take_confirmation(message)
+            case OpenedSum():
+                self._take_opened(message)
+            case SumWords():
+                self._take_sum(message)
+
     def _take_key(self, message: SealedKey) -> None:
         silo = message.silo
-        _require(silo in self._roster.silos, silo, "it is not in the roster")
-        _require(self._sealed is None, silo, "another silo has dealt already")
-        _require(
+        self._require(silo in self._roster.silos, silo, "it is not in the roster")
+        self._require(self._sealed is None, silo, "another silo has dealt already")
+        self._require(
             message.context == homomorphic_context(self._roster, silo),
             silo,
             "it belongs to another aggregation",
         )
         recipients = tuple(box.recipient for box in message.boxes)
-        _require(
+        self._require(
             recipients == self._roster.silos, silo, "its boxes do not match the roster"
         )
         self._sealed = message
 
     def _take_input(self, message: EncryptedInput) -> None:
         silo = message.silo
-        _require(silo in self._roster.silos, silo, "it is not in the roster")
-        _require(silo not in self._uploads, silo, "its input is here already")
+        self._require(silo in self._roster.silos, silo, "it is not in the roster")
+        self._require(silo not in self._uploads, silo, "its input is here already")
         self._require_context(message)
-        _require(
+        self._require(
             inputs_sha256(message.ciphertexts) == message.sha256,
             silo,
             "the ciphertexts changed on their way",
@@ -248,56 +219,20 @@ class Adder:
         self._sum.add(message.ciphertexts)
         self._uploads[silo] = message.sha256
 
-    def _take_confirmation(self, message: Confirmation) -> None:
-        silo = message.silo
-        _require(silo in self._uploads, silo, "it is no survivor")
-        _require(silo not in self._confirmed, silo, "it has confirmed already")
-        self._require_context(message)
-        identity = next(k.identity for k in self._roster.keys if k.silo == silo)
-        _require(
-            survivors_are_signed(identity, message.signature, self._survivors()),
-            silo,
-            "its signature is not on the list of survivors",
-        )
-        self._confirmed[silo] = message.signature
-
     def _take_opened(self, message: OpenedSum) -> None:
         silo = message.silo
-        _require(silo in self._confirmed, silo, "it confirmed no survivors")
-        _require(silo not in self._opened, silo, "its answer is here already")
+        self._require(silo in self._confirmed, silo, "it confirmed no survivors")
+        self._require(silo not in self._opened, silo, "its answer is here already")
         self._require_context(message)
         self._opened[silo] = message.sha256
 
     def _take_sum(self, message: SumWords) -> None:
         silo = message.silo
-        _require(silo in self._opened, silo, "it did not open the sum")
+        self._require(silo in self._opened, silo, "it did not open the sum")
         self._require_context(message)
         same = total_sha256(message.total) == self._opened[silo]
-        _require(same, silo, "it sent another sum than the silos opened")
+        self._require(same, silo, "it sent another sum than the silos opened")
         self._total = message.total
-
-    def _survivors(self) -> SurvivorList:
-        return SurvivorList(self._context, tuple(self.commitments.items()))
-
-    def _require_context(
-        self, message: EncryptedInput | Confirmation | OpenedSum | SumWords
-    ) -> None:
-        same = message.context == self._context
-        _require(same, message.silo, "it belongs to another aggregation")
-
-    def _require_quorum(
-        self, present: Collection[str], phase: Phase, needed: int
-    ) -> None:
-        require_quorum(present, needed, phase, self.terms, self.failures)
-
-    def _close(self, collecting: AdderState) -> AdderState:
-        """The state after this one; until the caller enters it, all has failed."""
-        if self._state is not collecting:
-            raise ProtocolError(
-                f"the coordinator cannot end {collecting} in state {self._state}"
-            )
-        self._state = AdderState.FAILED
-        return ADDER[collecting][PhaseClosed]
 
 
 def require_size(purpose: str, length: int, max_parameters: int) -> None:
@@ -321,10 +256,3 @@ def _dissenter(silo: str) -> SiloFailure:
         FailureReason.DROPPED_OUT,
         f"silo {silo} opened another sum than most silos",
     )
-
-
-def _require(condition: bool, sender: str, complaint: str) -> None:
-    if not condition:
-        raise ProtocolError(
-            f"homomorphic aggregation refused a message from silo {sender}: {complaint}"
-        )

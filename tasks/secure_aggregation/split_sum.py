@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.errors import ProtocolError, QuorumLostError
+from data_contracts.errors import QuorumLostError
 from data_contracts.secure_aggregation import AggregationTerms, Phase
 from data_contracts.two_aggregators import (
     AuditorKey,
@@ -16,14 +16,13 @@ from data_contracts.two_aggregators import (
     SeedBox,
     SplitInput,
 )
-from data_contracts.workspace import SiloFailure
 from models.fixed_point import signed
 from tasks.secure_aggregation.auditor import fewest_inputs
+from tasks.secure_aggregation.collector import Collector
 from tasks.secure_aggregation.context import words_sha256
-from tasks.secure_aggregation.quorum import require_quorum
 from tasks.secure_aggregation.running_sum import RunningSum
 from tasks.secure_aggregation.seed_boxes import box_is_signed, split_context
-from tasks.secure_aggregation.transitions import PhaseClosed, next_state
+from tasks.secure_aggregation.transitions import PhaseClosed
 
 SplitMessage = AuditorKey | SplitInput | MaskSum
 
@@ -56,23 +55,21 @@ SPLIT = {
 }
 
 
-class SplitSum:
-    """One aggregation: adds uploads as they arrive, then takes the masks off.
+class SplitSum(Collector):
+    """Adds uploads as they arrive, then takes the auditor's sum of masks off.
 
     Args:
         terms: what the silos and the auditor were offered.
         auditor: its name.
-
-    Attributes:
-        failures: silo -> why it was lost.
     """
 
+    MOVES = SPLIT
+    FAILED = SplitState.FAILED
+    MODE = "secure aggregation"
+
     def __init__(self, terms: AggregationTerms, auditor: str) -> None:
-        terms.check()
-        self.terms = terms
-        self.failures: dict[str, SiloFailure] = {}
+        super().__init__(terms)
         self._auditor = auditor
-        self._state = SplitState.AWAITING_KEY
         self._key: AuditorKey | None = None
         self._length: int | None = None
         self._sum = RunningSum()
@@ -80,35 +77,9 @@ class SplitSum:
         self._masks: MaskSum | None = None
 
     @property
-    def commitments(self) -> dict[str, str]:
-        """Silo -> sha256 hex of its upload, in order of seats."""
-        members = self.terms.members
-        return {s: self._boxes[s].sha256 for s in members if s in self._boxes}
-
-    def lose(self, failure: SiloFailure) -> None:
-        """A silo, or the auditor, gave no usable answer."""
-        self.failures.setdefault(failure.silo, failure)
-
-    def receive(self, sender: str, message: SplitMessage) -> None:
-        """Take `message`, or refuse it and leave everything as it was.
-
-        Raises:
-            ProtocolError: wrong state, sender, context, size or content.
-        """
-        state = next_state(
-            SPLIT[self._state], message, sender=sender, state=self._state
-        )
-        _require(message.silo == sender, sender, f"it names {message.silo} as sender")
-        message.check()
-        match message:
-            case AuditorKey():
-                _require(sender == self._auditor, sender, "it is not the auditor")
-                self._key = message
-            case SplitInput():
-                self._take_input(message)
-            case MaskSum():
-                self._take_masks(message)
-        self._state = state
+    def _context(self) -> bytes:
+        assert self._length is not None
+        return split_context(self.terms, self._length)
 
     def close_opening(self) -> AuditorKey:
         """End of phase 0: the auditor's key.
@@ -129,15 +100,12 @@ class SplitSum:
             QuorumLostError: fewer than the quorum are left.
         """
         after = self._close(SplitState.COLLECTING_INPUTS)
-        require_quorum(
-            self._boxes, fewest_inputs(self.terms), Phase.SPLIT_INPUT, self.terms,
-            self.failures,
-        )  # fmt: skip
+        fewest = fewest_inputs(self.terms)
+        self._require_quorum(self._boxes, Phase.SPLIT_INPUT, fewest)
         assert self._length is not None
         self._state = after
-        context = split_context(self.terms, self._length)
         boxes = tuple(self._boxes[silo] for silo in self.commitments)
-        return MaskRequest(context, self._length, boxes)
+        return MaskRequest(self._context, self._length, boxes)
 
     def unmask(self) -> NDArray[np.signedinteger]:
         """End of phase 2: the signed sum [d] of the inputs.
@@ -153,38 +121,54 @@ class SplitSum:
         self._state = after
         return signed(total)
 
+    def _take(self, message: SplitMessage) -> None:
+        match message:
+            case AuditorKey():
+                self._require_auditor(message.silo)
+                self._key = message
+            case SplitInput():
+                self._take_input(message)
+            case MaskSum():
+                self._take_masks(message)
+
     def _take_input(self, message: SplitInput) -> None:
         silo, size = message.silo, message.words.size
-        _require(silo in self.terms.members, silo, "it is no member")
-        _require(silo not in self._boxes, silo, "its input is here already")
-        _require(message.box.silo == silo, silo, "its box is another silo's")
+        self._require(silo in self.terms.members, silo, "it is no member")
+        self._require(silo not in self._boxes, silo, "its input is here already")
+        self._require(message.box.silo == silo, silo, "its box is another silo's")
         self._require_words(silo, message.words)
         length = size if self._length is None else self._length
-        _require(
+        self._require(
             size == length, silo, f"it holds {size} words where others hold {length}"
         )
         context = split_context(self.terms, size)
-        _require(message.context == context, silo, "it belongs to other terms")
+        self._require(message.context == context, silo, "it belongs to other terms")
         same = words_sha256(message.words) == message.box.sha256
-        _require(same, silo, "the words changed on their way")
-        _require(box_is_signed(context, message.box), silo, "its box is not signed")
+        self._require(same, silo, "the words changed on their way")
+        self._require(
+            box_is_signed(context, message.box), silo, "its box is not signed"
+        )
         self._length = length
         self._sum.add(message.words)
         self._boxes[silo] = message.box
+        self._uploads[silo] = message.box.sha256
 
     def _take_masks(self, message: MaskSum) -> None:
         silo = message.silo
-        assert self._length is not None
-        _require(silo == self._auditor, silo, "it is not the auditor")
-        context = split_context(self.terms, self._length)
-        _require(message.context == context, silo, "it belongs to another sum")
+        self._require_auditor(silo)
+        self._require_context(message)
         self._require_words(silo, message.words)
-        _require(message.words.size == self._length, silo, "it has another length")
+        self._require(message.words.size == self._length, silo, "it has another length")
         self._masks = message
+
+    def _require_auditor(self, silo: str) -> None:
+        self._require(silo == self._auditor, silo, "it is not the auditor")
 
     def _require_words(self, silo: str, words: NDArray[np.unsignedinteger]) -> None:
         ring = self.terms.kind.ring_bits
-        _require(words.itemsize * 8 == ring, silo, f"its words have not {ring} bits")
+        self._require(
+            words.itemsize * 8 == ring, silo, f"its words have not {ring} bits"
+        )
 
     def _without_auditor(self, phase: Phase) -> QuorumLostError:
         failure = self.failures.get(self._auditor)
@@ -193,20 +177,4 @@ class SplitSum:
             f"secure aggregation of {self.terms.purpose} in round "
             f"{self.terms.round_number} stopped at {phase}: the auditor gave no answer"
             f"{why}; start the round again when it can; nothing was opened"
-        )
-
-    def _close(self, collecting: SplitState) -> SplitState:
-        """The state after this one; until the caller enters it, all has failed."""
-        if self._state is not collecting:
-            raise ProtocolError(
-                f"the coordinator cannot end {collecting} in state {self._state}"
-            )
-        self._state = SplitState.FAILED
-        return SPLIT[collecting][PhaseClosed]
-
-
-def _require(condition: bool, sender: str, complaint: str) -> None:
-    if not condition:
-        raise ProtocolError(
-            f"secure aggregation refused a message from {sender}: {complaint}"
         )

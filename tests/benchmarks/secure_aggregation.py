@@ -36,7 +36,6 @@ PARAMETERS = 10_000_000
 UPLOADED = 1_000_000
 PIECE = 256 * 1024
 REPEATS = 5
-PAIRED_SILOS = 5
 FLOWER = str(Path(__file__).parent / "rivals/flower_secure_aggregation.py")
 
 T = TypeVar("T")
@@ -162,15 +161,18 @@ def scaling() -> None:
 
 def beside_flower(python: str) -> None:
     """The same sum by Flower's own SecAgg+ functions: CPU seconds, and the ratios."""
-    command = [python, FLOWER, str(PARAMETERS), str(PAIRED_SILOS)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True)
-    flower = json.loads(told.stdout.splitlines()[-1])
-    client, unmask = paired_seconds(PAIRED_SILOS, PARAMETERS)
-    say("flower_client_cpu_seconds", flower["client"], "s", "")
-    say("flower_unmask_cpu_seconds", flower["unmask"], "s", "")
+    for num_silos, suffix in ((5, "_n5"), (10, "")):
+        command = [python, FLOWER, str(PARAMETERS), str(num_silos)]
+        told = subprocess.run(command, check=True, capture_output=True, text=True)
+        flower = json.loads(told.stdout.splitlines()[-1])
+        client, unmask = paired_seconds(num_silos, PARAMETERS)
+        say(f"flower_client_cpu_seconds{suffix}", flower["client"], "s", "")
+        say(f"flower_unmask_cpu_seconds{suffix}", flower["unmask"], "s", "")
+        say(
+            f"client_cpu_vs_flower{suffix}", flower["client"] / client, "ratio", ">= 12"
+        )
+        say(f"unmask_cpu_vs_flower{suffix}", flower["unmask"] / unmask, "ratio", ">= 8")
     say("flower_upload_bytes_per_parameter", flower["upload"], "bytes", "")
-    say("client_cpu_vs_flower", flower["client"] / client, "ratio", ">= 12")
-    say("unmask_cpu_vs_flower", flower["unmask"] / unmask, "ratio", ">= 8")
 
 
 def paired_seconds(num_silos: int, words: int) -> tuple[float, float]:
