@@ -135,4 +135,5 @@ class Collector(ABC):
                 f"the coordinator cannot end {collecting} in state {self._state}"
             )
         self._state = self.FAILED
-        return self.MOVES[collecting][PhaseClosed]
+        after: StrEnum = self.MOVES[collecting][PhaseClosed]
+        return after
