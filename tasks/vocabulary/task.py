@@ -87,9 +87,10 @@ def admit_items(
             f"no item is trained on by {min_silos_per_item} silos; lower "
             "secure_aggregation.min_silos_per_item"
         )
-    left_out = int((~admitted).sum())
-    announce().note(
-        f"{left_out} of {len(admitted)} items are trained on by fewer than "
-        f"{min_silos_per_item} silos: their rows stay as they begin and are never sent."
-    )
+    if left_out := int((~admitted).sum()):
+        announce().note(
+            f"{left_out} of {len(admitted)} items are trained on by fewer than "
+            f"{min_silos_per_item} silos: their rows stay as they begin and are never "
+            "sent."
+        )
     return admitted
