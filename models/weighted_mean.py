@@ -182,6 +182,8 @@ class UpdateEncoding:
         Raises:
             NotFiniteError: the update holds NaN or infinity; nothing must be sent.
         """
+        if model_delta.size != self.size:
+            raise ValueError(f"expected [{self.size}], got [{model_delta.size}]")
         sent = self.admission.pick(model_delta) if self.admission else model_delta
         if self.ring_bits == RING_BITS:
             words, clipped = self._words(sent, weight, None)

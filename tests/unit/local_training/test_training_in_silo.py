@@ -148,7 +148,9 @@ def test_a_warm_module_forgets_the_last_round_and_another_architecture(north):
     again = train_round(north, START, JOB), north.take(Contribution).words
     assert np.array_equal(first[1], again[1])
     wide = TINY_MODEL.model_copy(update={"dim": 32})
-    train_round(north, initial_vector(wide, ITEMS), replace(JOB, model=wide))
+    config = CONFIG.model_copy(update={"model": wide})
+    job = RoundJob.of(config, 1, 0, SILOS, TOTAL_EXAMPLES, num_items=ITEMS)
+    train_round(north, initial_vector(wide, ITEMS), job)
     assert len(north.get(Contribution).words) > len(first[1])
 
 

@@ -138,6 +138,13 @@ def test_more_silos_than_the_ring_can_hold_are_refused():
         many.encode(deltas(1)[0], 0.1, 5.0, dither=np.zeros)
 
 
+@pytest.mark.parametrize("ring_bits", RINGS)
+def test_an_update_of_another_model_is_refused(ring_bits):
+    for delta in (deltas(1)[0][1:], np.append(deltas(1)[0], np.float32(0))):
+        with pytest.raises(ValueError, match=rf"expected \[{D}\], got"):
+            encoding(ring_bits).encode(delta, 0.1, 5.0, dither=np.zeros)
+
+
 ROWS = np.arange(40) % 3 > 0
 
 
