@@ -145,6 +145,18 @@ def test_an_update_of_another_model_is_refused(ring_bits):
             encoding(ring_bits).encode(delta, 0.1, 5.0, dither=np.zeros)
 
 
+@pytest.mark.parametrize("ring_bits", RINGS)
+def test_an_empty_tensor_and_one_that_never_moves_are_encoded(ring_bits):
+    layout = ParameterLayout(("none", "still", "moving"), ((0, 4), (3,), (5,)))
+    last = np.array([0, 0, 0, 1, 2, 3, 4, 5], np.float64)
+    found = UpdateEncoding.of(layout, 2, 9.0, ring_bits=ring_bits, last_mean=last)
+    delta = last.astype(np.float32)
+    words = found.encode(delta, 0.5, 1.0, dither=lambda k: np.full(k, 0.5)).words
+    assert words.size == found.length
+    mean = found.decode(signed(words))
+    assert mean.update == pytest.approx(last, abs=0.5 if ring_bits == 8 else 1e-2)
+
+
 ROWS = np.arange(40) % 3 > 0
 
 
