@@ -28,6 +28,7 @@ from typing import TypeVar
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from data_contracts.errors import LineageError
 from data_contracts.records import Record
@@ -143,7 +144,11 @@ class LineageStore:
                 return ()
             handle = self._open(table)
             handle.update_incremental()
-            return from_rows(record, handle.to_pyarrow_table(filters=filters))
+            # Arrow's own file system: with the Python one of the table, its threads may
+            # still call Python while the process ends, which ends it with an abort.
+            files = SubTreeFileSystem(str(self._folder / table.name), LocalFileSystem())
+            rows = handle.to_pyarrow_table(filters=filters, filesystem=files)
+            return from_rows(record, rows)
 
     def _recover(self) -> None:
         """Complete, once, what runs that died had begun; as far as storage allows.
