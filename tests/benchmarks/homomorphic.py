@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.fixed_point import bits_for
+from models.fixed_point import limit_for
 from tasks.secure_aggregation.ciphertexts import (
     RunningSum,
     SecretKey,
@@ -35,7 +35,7 @@ REPEATS = 5
 
 def main() -> None:
     """Print every figure."""
-    largest = 2 ** (bits_for(SILOS) - 1) - 1
+    largest = limit_for(SILOS)
     generator = np.random.default_rng(0)
     values = generator.integers(-largest, largest, PARAMETERS, dtype=np.int32)
     written = new_secret_key()
