@@ -150,7 +150,7 @@ def run_in_the_clear(
         cohort: the silos, each with a shelved `Contribution`.
         terms: what is summed; the threshold plays no role.
         deadline_seconds: silos that take longer are left out.
-        clock: monotonic seconds, for `phase_seconds`.
+        clock: monotonic seconds, for `phases`.
         apart: hand out each silo's contribution beside their sum.
 
     Raises:
