@@ -48,7 +48,13 @@ def pairwise(key: bytes, seat: int, other_seat: int) -> Mask:
 
 
 def apply_masks(
-    words: Words, masks: Sequence[Mask], *, start: int = 0, threads: int = 1
+    words: Words,
+    masks: Sequence[Mask],
+    *,
+    start: int = 0,
+    threads: int = 1,
+    base: Words | None = None,
+    addends: Sequence[Words] = (),
 ) -> None:
     """Apply all masks to `words` in place, modulo 2^(8 w).
 
@@ -58,24 +64,39 @@ def apply_masks(
         masks: every mask of this vector.
         start: where the range begins in the whole vector.
         threads: how many work on it; the result has the same bits for any number.
+        base: [k]; what `words` begin as, instead of what is in them.
+        addends: vectors [k] that are added in the same pass.
 
     Memory beyond the vector, per thread: 256 KiB and one cipher state per mask.
     """
     parts = max(1, min(threads, words.nbytes // _ENOUGH_FOR_A_THREAD))
     if parts == 1:
-        _apply_to_range(words, masks, start)
+        _apply_to_range(words, masks, start, base, addends)
         return
     bounds = [words.size * part // parts for part in range(parts + 1)]
     with ThreadPoolExecutor(parts) as pool:
         ranges = [
-            pool.submit(_apply_to_range, words[lo:hi], masks, start + lo)
+            pool.submit(
+                _apply_to_range,
+                words[lo:hi],
+                masks,
+                start + lo,
+                None if base is None else base[lo:hi],
+                [addend[lo:hi] for addend in addends],
+            )
             for lo, hi in neighbours(bounds)
         ]
         for done in ranges:
             done.result()
 
 
-def _apply_to_range(words: Words, masks: Sequence[Mask], start: int) -> None:
+def _apply_to_range(
+    words: Words,
+    masks: Sequence[Mask],
+    start: int,
+    base: Words | None,
+    addends: Sequence[Words],
+) -> None:
     width = words.itemsize
     streams = [(_keystream(m.key, width * start), m.subtract) for m in masks]
     buffer = np.empty(_CHUNK_BYTES // width, dtype=f"<u{width}")
@@ -84,6 +105,10 @@ def _apply_to_range(words: Words, masks: Sequence[Mask], start: int) -> None:
     for lo in range(0, words.size, buffer.size):
         chunk = words[lo : lo + buffer.size]
         noise = buffer[: chunk.size]
+        if base is not None:
+            np.copyto(chunk, base[lo : lo + chunk.size])
+        for addend in addends:
+            np.add(chunk, addend[lo : lo + chunk.size], out=chunk)
         for stream, subtract in streams:
             stream.update_into(zeros[: chunk.nbytes], raw)
             (np.subtract if subtract else np.add)(chunk, noise, out=chunk)

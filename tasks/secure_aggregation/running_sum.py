@@ -1,18 +1,26 @@
-"""Adding uploads as they arrive: one vector, however many silos."""
+"""Adding uploads, and taking masks off their sum in the same pass over memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.secure_aggregation.masking import Mask, apply_masks
+
 Words = NDArray[np.unsignedinteger]
 Room = Callable[[tuple[int, ...], np.dtype[np.unsignedinteger]], Words]
+
+KEPT_BYTES = 2**30
 
 
 class RunningSum:
     """The sum of word vectors of one length and ring.
+
+    Uploads are kept as they come, mapped or shared, and added piece by piece at the
+    end, while the pieces are in the cache anyway. Beyond `KEPT_BYTES` they are added at
+    once: then memory holds one vector, however many silos.
 
     Args:
         room: gives the vector that holds the sum, for example one mapped from a file.
@@ -20,34 +28,32 @@ class RunningSum:
 
     def __init__(self, room: Room = np.empty) -> None:
         self._room = room
-        self._first: Words | None = None
+        self._kept: list[Words] = []
         self._total: Words | None = None
 
     def add(self, words: Words) -> None:
-        """Add `words` [d]; the very first are kept until the second come.
+        """Add `words` [d]; they must not change until the sum is taken."""
+        self._kept.append(words)
+        if sum(kept.nbytes for kept in self._kept) > KEPT_BYTES:
+            self._total, self._kept = self._added(()), []
 
-        So a sum of two takes one pass over memory where zeroing, adding and adding
-        would take three.
-        """
-        if self._total is not None:
-            np.add(self._total, words, out=self._total)
-        elif self._first is None:
-            self._first = words
-        else:
-            self._total = self._room(words.shape, words.dtype)
-            np.add(self._first, words, out=self._total)
-            self._first = None
-
-    def take(self) -> Words:
-        """The sum [d], writeable; it is the caller's now.
+    def take(self, masks: Sequence[Mask] = (), *, threads: int = 1) -> Words:
+        """The sum [d] with `masks` applied, writeable; it is the caller's now.
 
         Raises:
             ValueError: nothing was added.
         """
-        if self._total is None:
-            if self._first is None:
-                raise ValueError("nothing was added")
-            self._total = self._room(self._first.shape, self._first.dtype)
-            np.copyto(self._total, self._first)
-        total, self._first, self._total = self._total, None, None
+        total = self._added(masks, threads)
+        self._kept, self._total = [], None
+        return total
+
+    def _added(self, masks: Sequence[Mask], threads: int = 1) -> Words:
+        if self._total is not None:
+            apply_masks(self._total, masks, addends=self._kept, threads=threads)
+            return self._total
+        if not self._kept:
+            raise ValueError("nothing was added")
+        first, *others = self._kept
+        total = self._room(first.shape, first.dtype)
+        apply_masks(total, masks, base=first, addends=others, threads=threads)
         return total

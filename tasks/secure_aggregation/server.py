@@ -29,7 +29,6 @@ from tasks.secure_aggregation.collector import Collector
 from tasks.secure_aggregation.context import context_hash, dealt_hash, words_sha256
 from tasks.secure_aggregation.graph import Graph
 from tasks.secure_aggregation.identity import keys_are_signed
-from tasks.secure_aggregation.masking import apply_masks
 from tasks.secure_aggregation.quorum import (
     most_common_length,
     odd_lengths,
@@ -152,8 +151,7 @@ class Server(Collector):
             self.terms, self._roster, self._dealers, self._dealt,
             self._uploads, self._revealed,
         )  # fmt: skip
-        total = self._sum.take()
-        apply_masks(total, masks, threads=self._threads)
+        total = self._sum.take(masks, threads=self._threads)
         self._state = after
         return signed(total)
 

@@ -106,8 +106,7 @@ def coordinator_seconds(num_silos: int, words: int) -> float:
         running = RunningSum()
         for place in range(num_silos - 1):
             running.add(uploads[place % 2])
-        total = running.take()
-        apply_masks(total, masks)
+        total = running.take(masks)
         encoding.decode(signed(total))
 
     return _seconds(work)

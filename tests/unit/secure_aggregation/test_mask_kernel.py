@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from tasks.secure_aggregation import running_sum
 from tasks.secure_aggregation.masking import Mask, apply_masks, pairwise
+from tasks.secure_aggregation.running_sum import RunningSum
 from tasks.secure_aggregation.server import Server
 from tests.simulators.deterministic_bytes import deterministic_bytes
 from tests.simulators.secure_round import (
@@ -55,6 +57,31 @@ def test_ranges_may_be_masked_in_any_order_and_in_place():
     for lo, hi in [(100_001, words.size), (0, 7), (7, 100_001)]:
         apply_masks(words[lo:hi], masks(3), start=lo)
     assert words.tolist() == masked(words.size).tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("kept", [0, 9_000_000, 2**30])
+def test_a_sum_is_the_same_however_much_of_it_is_kept(
+    kept, count, threads, monkeypatch
+):
+    monkeypatch.setattr(running_sum, "KEPT_BYTES", kept)
+    generator = np.random.default_rng(0)
+    vectors = [
+        generator.integers(0, 2**32, 10 * CHUNK + 7, dtype=np.uint32)
+        for _ in range(count)
+    ]
+    for vector in vectors:
+        vector.setflags(write=False)
+    summed = RunningSum()
+    for vector in vectors:
+        summed.add(vector)
+    expected = masked(10 * CHUNK + 7)
+    for vector in vectors:
+        expected += vector
+    assert summed.take(masks(3), threads=threads).tobytes() == expected.tobytes()
+    with pytest.raises(ValueError, match="nothing was added"):
+        summed.take()
 
 
 @pytest.mark.parametrize("width", [1, 2, 4])
