@@ -22,6 +22,7 @@ from data_contracts.secure_aggregation import (
     require_size,
 )
 
+SALT_BYTES = 32
 SEED_BOX_BYTES = KEY_BYTES + 16  # a seed and the AES-GCM tag
 
 
@@ -54,7 +55,8 @@ class SeedBox:
 
     Attributes:
         silo: whose seed it is.
-        sha256: hex digest of the upload that it masks.
+        commitment: hex digest that binds it to the upload it masks; without the salt
+            of `SplitInput` nobody can try out what that upload might be.
         key: X25519 public key of the silo, fresh for this sum.
         nonce: of the box.
         ciphertext: the sealed seed.
@@ -63,7 +65,7 @@ class SeedBox:
     """
 
     silo: str
-    sha256: str
+    commitment: str
     key: bytes
     nonce: bytes
     ciphertext: bytes
@@ -72,7 +74,7 @@ class SeedBox:
 
     def check(self) -> None:
         """Refuse fields of wrong size."""
-        require_size("sha256", self.sha256.encode(), 2 * HASH_BYTES)
+        require_size("commitment", self.commitment.encode(), 2 * HASH_BYTES)
         require_size("key", self.key, KEY_BYTES)
         require_size("nonce", self.nonce, NONCE_BYTES)
         require_size("ciphertext", self.ciphertext, SEED_BOX_BYTES)
@@ -88,18 +90,21 @@ class SplitInput:
         silo: sender.
         context: context hash.
         words: uint of the ring [d], the input plus one mask.
+        salt: fresh random bytes of the commitment; never shown to the auditor.
         box: the seed of that mask, for the auditor.
     """
 
     silo: str
     context: bytes
     words: NDArray[np.unsignedinteger]
+    salt: bytes
     box: SeedBox
 
     def check(self) -> None:
         """Refuse fields of wrong size or form."""
         require_size("context", self.context, HASH_BYTES)
         require_flat_words(self.words)
+        require_size("salt", self.salt, SALT_BYTES)
         self.box.check()
 
 
@@ -135,13 +140,16 @@ class MaskSum:
         silo: the auditor's name.
         context: context hash.
         words: uint of the ring [d], the sum of the masks that were asked for.
+        signature: of the auditor's identity, over the request and the words.
     """
 
     silo: str
     context: bytes
     words: NDArray[np.unsignedinteger]
+    signature: bytes
 
     def check(self) -> None:
         """Refuse fields of wrong size or form."""
         require_size("context", self.context, HASH_BYTES)
         require_flat_words(self.words)
+        require_size("signature", self.signature, SIGNATURE_BYTES)

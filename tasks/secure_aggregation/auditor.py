@@ -19,6 +19,7 @@ from tasks.secure_aggregation.seed_boxes import (
     auditor_key_text,
     box_is_signed,
     mask_of,
+    mask_sum_text,
     open_seed,
     split_context,
 )
@@ -40,6 +41,10 @@ class Auditor:
         random_bytes: source of every secret.
         identity: signs for it.
         pinned: silo -> the only public key it is known by, where one is known.
+
+    Attributes:
+        terms: the same.
+        key: phase 0, the key of this audit, signed.
     """
 
     def __init__(
@@ -52,17 +57,12 @@ class Auditor:
     ) -> None:
         terms.check()
         self.terms = terms
-        self._name = name
         self._identity = identity
         self._pinned = pinned
-        self._pair: KeyPair | None = KeyPair.generate(random_bytes)
-
-    def key(self) -> AuditorKey:
-        """Phase 0: the key of this audit, signed."""
-        pair = self._held()
-        text = auditor_key_text(self.terms, self._name, pair.public)
-        signature = self._identity.sign(text)
-        return AuditorKey(self._name, pair.public, self._identity.public, signature)
+        pair = KeyPair.generate(random_bytes)
+        signature = identity.sign(auditor_key_text(terms, name, pair.public))
+        self.key = AuditorKey(name, pair.public, identity.public, signature)
+        self._pair: KeyPair | None = pair
 
     def sum_masks(self, request: MaskRequest, *, threads: int = 1) -> MaskSum:
         """Phase 2: the sum of the masks of exactly these silos.
@@ -73,7 +73,7 @@ class Auditor:
         pair, self._pair = self._held(), None
         request.check()
         self._require(
-            request.context == split_context(self.terms, request.length),
+            request.context == split_context(self.terms, request.length, self.key),
             "the request belongs to other terms",
         )
         self._require(
@@ -95,7 +95,8 @@ class Auditor:
             masks.append(mask_of(seed, request.context, self.terms.seat(silo)))
         words = np.zeros(request.length, f"u{self.terms.kind.ring_bits // 8}")
         apply_masks(words, masks, threads=threads)
-        return MaskSum(self._name, request.context, words)
+        signature = self._identity.sign(mask_sum_text(request, words))
+        return MaskSum(self.key.silo, request.context, words, signature)
 
     def _held(self) -> KeyPair:
         if self._pair is None:

@@ -27,7 +27,7 @@ class Receiver(Protocol):
 
     @property
     def commitments(self) -> dict[str, str]:
-        """Contributor -> sha256 hex of its upload."""
+        """Contributor -> hex digest it is bound to its upload by."""
 
     def receive(self, sender: str, message: Any) -> None:
         """Take or refuse one message, of the kinds that its mode knows."""

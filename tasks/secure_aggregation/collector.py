@@ -55,7 +55,7 @@ class Collector(ABC):
 
     @property
     def commitments(self) -> dict[str, str]:
-        """Silo -> sha256 hex of its upload, for all in the sum, in order of seats."""
+        """Silo -> hex digest it is bound to its upload by, in order of seats."""
         return {s: self._uploads[s] for s in self.terms.members if s in self._uploads}
 
     def lose(self, failure: SiloFailure) -> None:

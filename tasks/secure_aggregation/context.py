@@ -44,6 +44,8 @@ class Domain(StrEnum):
     SEED_BOX_KEY = "silorec two aggregators 1 seed box key"
     SEED_BOX = "silorec two aggregators 1 seed box"
     SPLIT_INPUT = "silorec two aggregators 1 split input"
+    UPLOAD_COMMITMENT = "silorec two aggregators 1 upload commitment"
+    MASK_SUM = "silorec two aggregators 1 sum of masks"
     MANIFEST = "silorec federation manifest 1"
     HOMOMORPHIC = "silorec homomorphic aggregation 1 context"
     KEY_BOX_KEY = "silorec homomorphic aggregation 1 key box key"

@@ -11,6 +11,7 @@ import secrets
 from data_contracts.errors import ProtocolError
 from data_contracts.secure_aggregation import KEY_BYTES, AggregationTerms
 from data_contracts.two_aggregators import (
+    SALT_BYTES,
     AuditorKey,
     MaskRequest,
     MaskSum,
@@ -23,7 +24,6 @@ from tasks.secure_aggregation.agreement import (
     require_manifest,
 )
 from tasks.secure_aggregation.auditor import Auditor
-from tasks.secure_aggregation.context import words_sha256
 from tasks.secure_aggregation.identity import Identity
 from tasks.secure_aggregation.masking import apply_masks
 from tasks.secure_aggregation.seed_boxes import (
@@ -31,6 +31,7 @@ from tasks.secure_aggregation.seed_boxes import (
     mask_of,
     seal_seed,
     split_context,
+    upload_commitment,
 )
 from tasks.secure_aggregation.silo_records import claim_sum, pin_identities
 
@@ -50,7 +51,7 @@ def open_audit(workspace: SiloWorkspace, terms: AggregationTerms) -> AuditorKey:
         known_identities(workspace),
     )
     workspace.put(auditor)
-    return auditor.key()
+    return auditor.key
 
 
 def upload_split_input(
@@ -77,8 +78,8 @@ def upload_split_input(
             f"silo {workspace.silo} was shown a key that the auditor did not sign"
         )
     pin_identities(workspace.folder, {auditor.silo: auditor.identity})
-    context = split_context(terms, contribution.words.size)
-    seed = secrets.token_bytes(KEY_BYTES)
+    context = split_context(terms, contribution.words.size, auditor)
+    seed, salt = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(SALT_BYTES)
     words = workspace.take(Contribution).words
     words = words if words.flags.writeable else words.copy()
     compute = workspace.config.compute
@@ -88,13 +89,13 @@ def upload_split_input(
         seed,
         context,
         workspace.silo,
-        words_sha256(words),
+        upload_commitment(context, workspace.silo, salt, words),
         auditor.key,
         Identity(workspace.secret("identity")),
         secrets.token_bytes,
     )
     claim_sum(workspace.folder, terms)
-    return SplitInput(workspace.silo, context, words, box)
+    return SplitInput(workspace.silo, context, words, salt, box)
 
 
 def sum_masks(workspace: SiloWorkspace, request: MaskRequest) -> MaskSum:

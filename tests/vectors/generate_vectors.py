@@ -14,13 +14,20 @@ from typing import Any
 import numpy as np
 
 from data_contracts.secure_aggregation import AggregationTerms, SurvivorList
+from data_contracts.two_aggregators import MaskRequest
 from data_contracts.workspace import InputKind
 from tasks.secure_aggregation.auditor import Auditor
 from tasks.secure_aggregation.boxes import SealedChannel, Shares
 from tasks.secure_aggregation.context import canonical, context_hash, words_sha256
 from tasks.secure_aggregation.keys import KeyPair, agree, pair_key, self_key
 from tasks.secure_aggregation.masking import Mask, apply_masks, pairwise
-from tasks.secure_aggregation.seed_boxes import mask_of, seal_seed, split_context
+from tasks.secure_aggregation.seed_boxes import (
+    mask_of,
+    mask_sum_text,
+    seal_seed,
+    split_context,
+    upload_commitment,
+)
 from tasks.secure_aggregation.shamir import split
 from tests.simulators.deterministic_bytes import deterministic_bytes
 from tests.simulators.secure_round import (
@@ -126,21 +133,26 @@ def aggregation() -> dict[str, Any]:
 
 
 def two_aggregators() -> dict[str, Any]:
-    """Context, mask key, seed box and the auditor's signed key."""
-    context = split_context(TERMS, 1000)
+    """Context, mask key, commitment, seed box, and what the auditor signs."""
     auditor = Auditor(
         "auditor", TERMS, deterministic_bytes("auditor"), identity_of("auditor"), {}
     )
-    key = auditor.key()
+    key = auditor.key
+    context = split_context(TERMS, 1000, key)
+    words = np.arange(1000, dtype=np.uint32)
+    commitment = upload_commitment(context, "north", b"salt" * 8, words)
     box = seal_seed(
-        b"seed" * 8, context, "north", "ab" * 32, key.key, identity_of("north"),
+        b"seed" * 8, context, "north", commitment, key.key, identity_of("north"),
         deterministic_bytes("box"),
     )  # fmt: skip
+    text = mask_sum_text(MaskRequest(context, 1000, (box,)), words)
     return {
         "context": context.hex(),
         "mask_key": mask_of(b"seed" * 8, context, 2).key.hex(),
         "auditor_key": [key.key.hex(), key.signature.hex()],
+        "upload_commitment": commitment,
         "seed_box": [box.ciphertext.hex(), box.signature.hex()],
+        "mask_sum_signature": identity_of("auditor").sign(text).hex(),
     }
 
 

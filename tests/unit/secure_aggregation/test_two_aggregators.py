@@ -3,29 +3,20 @@
 from dataclasses import replace
 from itertools import chain, combinations
 
-import numpy as np
 import pytest
 
-from data_contracts.errors import ConfigError, ProtocolError, QuorumLostError, SiloError
+from data_contracts.errors import ConfigError, QuorumLostError, SiloError
 from data_contracts.exposure import TWO_AGGREGATORS_WARNING
 from data_contracts.progress import Silence, listening
 from data_contracts.settings.cohort import AUDITOR_NAME
 from data_contracts.settings.training import SecureAggregationConfig
-from data_contracts.two_aggregators import MaskRequest
 from data_contracts.workspace import COUNTS, Contribution
-from tasks.secure_aggregation import split_side
-from tasks.secure_aggregation.auditor import Auditor
 from tasks.secure_aggregation.manifest import adopt_manifest, identity_in
-from tasks.secure_aggregation.seed_boxes import split_context
-from tasks.secure_aggregation.split_sum import SplitSum
 from tasks.secure_aggregation.task import aggregate_securely, say_what_is_exposed
-from tests.simulators.deterministic_bytes import deterministic_bytes
 from tests.simulators.in_process_cohort import InProcessCohort
 from tests.simulators.secure_round import (
-    identity_of,
     integer_sum,
     random_inputs,
-    terms_for,
 )
 
 TWO = SecureAggregationConfig(mode="two-aggregators")
@@ -142,161 +133,31 @@ def test_under_a_manifest_only_its_auditor_is_believed(tmp_path):
     assert aggregate(cohort, config).total.tolist() == integer_sum(inputs)
 
 
-TERMS = terms_for(4)
-
-
-class Play:
-    """Pure parties: four silos' uploads, and an auditor that knows them all."""
-
-    def __init__(self, tmp_path):
-        self.inputs = random_inputs(4, 60_000)
-        self.auditor = self.fresh_auditor()
-        cohort = InProcessCohort(self.inputs, tmp_path)
-        key = self.auditor.key()
-        self.sent = {}
-        for silo, words in self.inputs.items():
-            workspace = cohort.workspaces[silo]
-            workspace.put(Contribution(words.copy(), TERMS.kind))
-            self.sent[silo] = split_side.upload_split_input(workspace, TERMS, key)
-        context = split_context(TERMS, 60_000)
-        boxes = tuple(message.box for message in self.sent.values())
-        self.request = MaskRequest(context, 60_000, boxes)
-
-    def fresh_auditor(self, **pinned):
-        return Auditor(
-            "auditor", TERMS, deterministic_bytes("a"), identity_of("auditor"), pinned
-        )
-
-
-@pytest.fixture
-def play(tmp_path):
-    return Play(tmp_path)
-
-
-def test_the_auditors_sum_takes_exactly_the_masks_off(play):
-    masks = play.auditor.sum_masks(play.request).words
-    total = sum(message.words for message in play.sent.values()) - masks
-    assert total.view(np.int32).tolist() == integer_sum(play.inputs)
-
-
-# 99.999 % of a chi-square with 255 degrees of freedom lies below 360.
-def byte_statistic(words, byte):
-    counts = np.bincount(words.view(np.uint8)[byte::4], minlength=256)
-    expected = words.size / 256
-    return float(((counts - expected) ** 2 / expected).sum())
-
-
-@pytest.mark.parametrize("byte", range(4))
-def test_an_upload_is_uniform_in_every_byte_and_the_input_is_not(play, byte):
-    for silo, message in play.sent.items():
-        assert byte_statistic(message.words, byte) < 360
-        if byte == 3:
-            assert byte_statistic(play.inputs[silo], byte) > 1000
-
-
-def test_a_second_list_is_refused(play):
-    play.auditor.sum_masks(play.request)
-    fewer = replace(play.request, boxes=play.request.boxes[1:])
-    with pytest.raises(ProtocolError, match="answered in this audit already"):
-        play.auditor.sum_masks(fewer)
-
-
-def changed(play, place, **fields):
-    boxes = list(play.request.boxes)
-    boxes[place] = replace(boxes[place], **fields)
-    return replace(play.request, boxes=tuple(boxes))
-
-
-BAD_REQUESTS = {
-    "two silos": (
-        lambda p: replace(p.request, boxes=p.request.boxes[:2]),
-        "2 silos are in the sum, at least 3",
-    ),
-    "a silo twice": (
-        lambda p: replace(p.request, boxes=(*p.request.boxes, p.request.boxes[0])),
-        "listed twice",
-    ),
-    "a stranger": (lambda p: changed(p, 0, silo="mallory"), "mallory is no member"),
-    "another length": (lambda p: replace(p.request, length=7), "other terms"),
-    "another context": (
-        lambda p: replace(p.request, context=bytes(32)),
-        "other terms",
-    ),
-    "another upload": (lambda p: changed(p, 1, sha256="0" * 64), "not signed by it"),
-    "another seed": (lambda p: changed(p, 1, ciphertext=bytes(48)), "not signed by it"),
-    "boxes swapped": (
-        lambda p: changed(p, 1, ciphertext=p.request.boxes[0].ciphertext),
-        "not signed by it",
-    ),
-    "a short seed": (lambda p: changed(p, 1, ciphertext=bytes(9)), "must be 48"),
+LENGTHS = {
+    "the first is odd": ((31, 30, 30, 30), ("silo-1",)),
+    "the last is odd": ((30, 30, 30, 29), ("silo-4",)),
+    "two are odd": ((31, 30, 29, 30, 30), ("silo-1", "silo-3")),
+    "two of each": ((30, 31, 31, 30, 31, 30), ("silo-2", "silo-3", "silo-5")),
 }
 
 
-@pytest.mark.parametrize("case", BAD_REQUESTS)
-def test_a_request_is_refused_with(case, play):
-    change, says = BAD_REQUESTS[case]
-    with pytest.raises(ProtocolError, match=says):
-        play.auditor.sum_masks(change(play))
-
-
-def test_an_impostor_is_known_by_its_identity(play):
-    auditor = play.fresh_auditor(**{"silo-2": b"m" * 32})
-    with pytest.raises(ProtocolError, match="silo-2 shows another identity"):
-        auditor.sum_masks(play.request)
-
-
-def test_a_box_of_another_round_means_nothing(play):
-    other = Auditor(
-        "auditor",
-        terms_for(4, round_number=9),
-        deterministic_bytes("a"),
-        identity_of("auditor"),
-        {},
-    )
-    with pytest.raises(ProtocolError, match="belongs to other terms"):
-        other.sum_masks(play.request)
-
-
-def receive(play, change):
-    summed = SplitSum(TERMS, "auditor")
-    summed.receive("auditor", play.auditor.key())
-    summed.close_opening()
-    summed.receive("silo-1", play.sent["silo-1"])
-    summed.receive("silo-2", change(play.sent["silo-2"]))
-
-
-BAD_INPUTS = {
-    "a flipped word": (
-        lambda m: replace(m, words=m.words ^ np.uint32(1)),
-        "words changed",
-    ),
-    "a missing word": (lambda m: replace(m, words=m.words[1:]), "59999 words where"),
-    "another ring": (
-        lambda m: replace(m, words=m.words.astype(np.uint16)),
-        "have not 32 bits",
-    ),
-    "another context": (lambda m: replace(m, context=bytes(32)), "other terms"),
-    "another name": (lambda m: replace(m, silo="silo-3"), "names silo-3"),
-    "an unsigned box": (
-        lambda m: replace(m, box=replace(m.box, signature=bytes(64))),
-        "not signed",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD_INPUTS)
-def test_an_input_is_refused_with(case, play):
-    change, says = BAD_INPUTS[case]
-    with pytest.raises(ProtocolError, match=says):
-        receive(play, change)
-
-
-def test_nobody_but_the_auditor_hands_out_keys_and_masks(play):
-    summed = SplitSum(TERMS, "auditor")
-    with pytest.raises(ProtocolError, match="it is not the auditor"):
-        summed.receive("silo-1", replace(play.auditor.key(), silo="silo-1"))
-    with pytest.raises(ProtocolError, match="refused SplitInput"):
-        summed.receive("silo-1", play.sent["silo-1"])
+@pytest.mark.parametrize("case", LENGTHS)
+@pytest.mark.parametrize("order", [list, lambda silos: list(reversed(silos))])
+def test_one_silo_with_another_length_does_not_stop_the_others(case, order, tmp_path):
+    lengths, odd = LENGTHS[case]
+    inputs = {
+        f"silo-{i}": random_inputs(1, length)["silo-1"]
+        for i, length in enumerate(lengths, start=1)
+    }
+    cohort = InProcessCohort(inputs, tmp_path, answering_order=order)
+    for silo, words in inputs.items():
+        cohort.workspaces[silo].put(Contribution(words.copy(), COUNTS))
+    result = aggregate(cohort)
+    left = {silo: words for silo, words in inputs.items() if silo not in odd}
+    assert result.total.tolist() == integer_sum(left)
+    assert tuple(sorted(result.dropped)) == odd
+    for failure in result.dropped.values():
+        assert f"words where {len(left)} silos sent 30" in failure.sentence
 
 
 class Heard(Silence):
