@@ -55,7 +55,11 @@ from tasks.secure_aggregation.task import (
     say_what_is_exposed,
 )
 from tasks.validation.task import admit_silos
-from tasks.vocabulary.task import admit_items, agree_on_vocabulary
+from tasks.vocabulary.task import (
+    admit_items,
+    agree_on_vocabulary,
+    describe_vocabulary,
+)
 
 
 @flow(
@@ -101,6 +105,7 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
             sum_securely,
             min_interactions_per_item=config.preprocessing.min_interactions_per_item,
         )
+        vocabulary = describe_vocabulary(cohort, vocabulary, config.model)
         prepared = preprocess_on_silos(
             cohort, sum_securely, vocabulary, config.preprocessing
         )
@@ -134,7 +139,7 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
             job = RoundJob.of(
                 config, round_number, standing.cuts, cohort.silos,
                 prepared.total_examples,
-                num_items=vocabulary.size, admitted=admitted, last_mean=mean,
+                vocabulary=vocabulary, admitted=admitted, last_mean=mean,
             )  # fmt: skip
             early = exchange_keys_early(
                 cohort,

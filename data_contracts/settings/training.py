@@ -26,6 +26,15 @@ class ModelConfig(Section):
     context: int = Field(
         100, ge=2, le=8192, description="Longest history the model reads, in items."
     )
+    items: Literal["table", "features"] = Field(
+        "table",
+        description="table: a trained vector for each item. features: a small trained "
+        "map of what catalogues say of items (categories, year in the title), which "
+        "suits few users, private training and items that nobody has used yet.",
+    )
+    title_words: bool = Field(
+        False, description="Let features include the words that titles share."
+    )
     dropout: float = Field(0.3, ge=0, lt=1, description="Dropout while training.")
     init_from: str | None = Field(
         None,

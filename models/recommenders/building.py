@@ -10,35 +10,66 @@ from numpy.typing import NDArray
 
 from data_contracts.settings.training import ModelConfig
 from models.full_ranking import Scorer
+from models.item_features import ItemFeatures
 from models.parameters import ParameterLayout, Vector, layout_of, read_vector
+from models.recommenders.feature_items import FeatureItems
 from models.recommenders.sequence_recommender import SequenceRecommender
 from models.sequences import right_padded
+from models.vocabulary import Vocabulary
 
 ITEM_TABLE = "items.weight"
+ITEM_PROJECTION = "items.projection"
 
 
-def build_recommender(config: ModelConfig, num_items: int) -> SequenceRecommender:
-    """A module with the configured sizes; its parameters are not initialised."""
-    # Else torch draws random numbers that nobody would ever see.
-    with torch.device("meta"):
-        module = SequenceRecommender(
-            num_items, config.dim, config.blocks, config.heads, config.dropout
-        )
-    return module.to_empty(device="cpu")
+def build_recommender(
+    config: ModelConfig, num_items: int, features: ItemFeatures | None = None
+) -> SequenceRecommender:
+    """A module with the configured sizes; its parameters are not initialised.
+
+    Args:
+        config: architecture.
+        num_items: V.
+        features: of the items, where `config.items` asks for them.
+    """
+    module = _on_meta(config, num_items if features is None else 0)
+    module = module.to_empty(device="cpu")
+    if features is not None:
+        values = torch.from_numpy(features.values)
+        module.items = FeatureItems(values, config.dim)
+    return module
 
 
 @cache
-def layout_for(config: ModelConfig, num_items: int) -> ParameterLayout:
-    """Names and shapes of the model's tensors, without allocating them."""
+def layout_for(
+    config: ModelConfig, num_items: int, num_features: int = 0
+) -> ParameterLayout:
+    """Names and shapes of the model's tensors, without allocating a table."""
+    module = _on_meta(config, num_items)
+    if num_features:
+        module.items = FeatureItems(torch.zeros(0, num_features), config.dim)
+    return layout_of(module)
+
+
+def layout_over(config: ModelConfig, vocabulary: Vocabulary) -> ParameterLayout:
+    """The layout of the model over this vocabulary."""
+    features = vocabulary.features
+    num_features = 0 if features is None else len(features.names)
+    return layout_for(config, vocabulary.size, num_features)
+
+
+def _on_meta(config: ModelConfig, num_items: int) -> SequenceRecommender:
+    # Else torch draws random numbers that nobody would ever see.
     with torch.device("meta"):
-        return layout_of(
-            SequenceRecommender(num_items, config.dim, config.blocks, config.heads, 0.0)
+        return SequenceRecommender(
+            num_items, config.dim, config.blocks, config.heads, config.dropout
         )
 
 
-def initial_vector(config: ModelConfig, num_items: int) -> Vector:
+def initial_vector(
+    config: ModelConfig, num_items: int, features: ItemFeatures | None = None
+) -> Vector:
     """Random parameters from `config.init_seed`, float32 [d]."""
-    module = build_recommender(config, num_items)
+    module = build_recommender(config, num_items, features)
     module.initialise(torch.Generator().manual_seed(config.init_seed))
     return read_vector(module)
 

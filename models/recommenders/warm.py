@@ -21,6 +21,7 @@ class WarmRecommender:
     """A module on the silo's own hardware, and what it was built for."""
 
     config: ModelConfig
+    vocabulary: Vocabulary
     module: SequenceRecommender
 
 
@@ -32,13 +33,16 @@ def warm_recommender(
     Raises:
         SiloError: the silo has no vocabulary yet.
     """
+    vocabulary = workspace.get(Vocabulary)
     if workspace.has(WarmRecommender):
         kept = workspace.get(WarmRecommender)
-        if kept.config == config:
+        if kept.config == config and kept.vocabulary is vocabulary:
             return kept.module
-    module = build_recommender(config, workspace.get(Vocabulary).size)
+    module = build_recommender(config, vocabulary.size, vocabulary.features)
+    if vocabulary.bias is not None:
+        module.set_item_bias(torch.from_numpy(vocabulary.bias.copy()))
     compute = workspace.config.compute
     if compute and compute.num_gpus and torch.cuda.is_available():
         module = module.to("cuda")
-    workspace.put(WarmRecommender(config, module))
+    workspace.put(WarmRecommender(config, vocabulary, module))
     return module

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from data_contracts.errors import ConfigError
 from data_contracts.settings.training import ModelConfig
 from models.parameters import Vector
-from models.recommenders.building import initial_vector, layout_for
-from models.vocabulary import Vocabulary
-
-ITEM_TABLE = "items.weight"
+from models.recommenders.building import (
+    ITEM_PROJECTION,
+    ITEM_TABLE,
+    initial_vector,
+    layout_over,
+)
+from models.vocabulary import FROZEN_TENSORS, Vocabulary
 
 
 def warm_start(
@@ -21,38 +24,58 @@ def warm_start(
     vocabulary: Vocabulary,
     tensors: Mapping[str, NDArray[np.float32]],
     known_items: tuple[str, ...],
+    known_features: tuple[str, ...] = (),
 ) -> Vector:
     """A checkpoint's parameters for the present vocabulary, float32 [d].
 
-    Items that the checkpoint knows keep their row; new items start random; items
-    that are gone are dropped.
+    Items, or features of items, that the checkpoint knows keep their row; new ones
+    start random; those that are gone are dropped.
 
     Args:
         config: architecture; must be the checkpoint's.
         vocabulary: present items.
         tensors: the checkpoint's tensors by name.
         known_items: the checkpoint's items, in the order of its item table.
+        known_features: its features, in the order of its projection.
 
     Raises:
         ConfigError: the checkpoint has another architecture.
     """
-    layout = layout_for(config, vocabulary.size)
-    fresh = dict(layout.split(initial_vector(config, vocabulary.size)))
+    layout = layout_over(config, vocabulary)
+    fresh = dict(layout.split(random_start(config, vocabulary)))
+    trained = {n: t for n, t in tensors.items() if n not in FROZEN_TENSORS}
     wanted = dict(zip(layout.names, layout.shapes, strict=True))
-    wanted[ITEM_TABLE] = (len(known_items), config.dim)
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    rows = {
+        ITEM_TABLE: (known_items, vocabulary.items),
+        ITEM_PROJECTION: (known_features, vocabulary.feature_names),
+    }
+    named = {name: rows[name] for name in rows if name in wanted}
+    wanted |= {name: (len(known), config.dim) for name, (known, _) in named.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in trained.items()}
     if misfits := sorted(name for name, _ in wanted.items() ^ found.items()):
         raise ConfigError(
             f"model.init_from: the checkpoint does not fit the model section at "
-            f"{misfits[0]}; use the dim, blocks and heads it was trained with"
+            f"{misfits[0]}; use the items, dim, blocks and heads it was trained with"
         )
-    old_row = {item: row for row, item in enumerate(known_items)}
-    kept = [i for i, item in enumerate(vocabulary.items) if item in old_row]
-    table = fresh[ITEM_TABLE].copy()
-    table[kept] = tensors[ITEM_TABLE][[old_row[vocabulary.items[i]] for i in kept]]
-    return layout.join(fresh | {**tensors, ITEM_TABLE: table})
+    for name, (known, present) in named.items():
+        trained[name] = _carried(fresh[name], trained[name], known, present)
+    return layout.join(trained)
+
+
+def _carried(
+    fresh: NDArray[np.float32],
+    old: NDArray[np.float32],
+    known: Sequence[str],
+    present: Sequence[str],
+) -> NDArray[np.float32]:
+    """`fresh` with the rows of `old` wherever a name was known."""
+    old_row = {name: row for row, name in enumerate(known)}
+    kept = [row for row, name in enumerate(present) if name in old_row]
+    table = fresh.copy()
+    table[kept] = old[[old_row[present[row]] for row in kept]]
+    return table
 
 
 def random_start(config: ModelConfig, vocabulary: Vocabulary) -> Vector:
     """Random parameters, float32 [d]."""
-    return initial_vector(config, vocabulary.size)
+    return initial_vector(config, vocabulary.size, vocabulary.features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from data_contracts.settings.training import (
     SecureAggregationConfig,
     ServerOptimizerConfig,
 )
-from models.vocabulary import Vocabulary
+from models.vocabulary import FEATURE_NAMES, Vocabulary
 from models.weighted_mean import UpdateEncoding, WeightedMean
 from tasks.global_update.combination import combined
 from tasks.global_update.global_model import GlobalModel, fresh_model, moved
@@ -36,6 +37,10 @@ class Checkpoint(Protocol):
     def vocabulary(self) -> tuple[str, ...]:
         """Item ids."""
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What was saved beside the tensors."""
+
 
 @task(name="Initialise global model", cache_policy=NO_CACHE)
 def initialise_global_model(
@@ -48,7 +53,13 @@ def initialise_global_model(
     vector = (
         random_start(model, vocabulary)
         if checkpoint is None
-        else warm_start(model, vocabulary, checkpoint.tensors, checkpoint.vocabulary)
+        else warm_start(
+            model,
+            vocabulary,
+            checkpoint.tensors,
+            checkpoint.vocabulary,
+            tuple(json.loads(checkpoint.metadata.get(FEATURE_NAMES, "[]"))),
+        )
     )
     return fresh_model(vector, server_optimizer)
 

@@ -5,6 +5,7 @@ Each may be repeated: a step of a run is written once, whoever asks again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +26,8 @@ from data_contracts.round_outcome import RoundOutcome
 from data_contracts.stopwatch import now_utc
 from data_contracts.workspace import SiloFailure
 from models.parameters import Vector
-from models.recommenders.building import layout_for
-from models.vocabulary import Vocabulary
+from models.recommenders.building import layout_over
+from models.vocabulary import FEATURE_NAMES, Vocabulary
 from tasks.lineage.model_files import LoadedModel, load_model, save_model
 from tasks.lineage.queries import history
 from tasks.lineage.recorded_run import RecordedRun
@@ -122,8 +123,11 @@ def record_round(
     architecture = run.config.model
     file = save_model(
         Path(run.store_folder),
-        layout_for(architecture, vocabulary.size).split(model),
-        {"model": architecture.model_dump_json(exclude={"init_from"})},
+        layout_over(architecture, vocabulary).split(model) | vocabulary.frozen,
+        {
+            "model": architecture.model_dump_json(exclude={"init_from"}),
+            FEATURE_NAMES: json.dumps(vocabulary.feature_names, ensure_ascii=False),
+        },
         vocabulary.items,
     )
     version = run.model_version(outcome.round_number, file, previous)

@@ -29,11 +29,11 @@ from models.parameters import (
     vector_hash,
     write_vector,
 )
-from models.recommenders.building import ITEM_TABLE, history_scorer, layout_for
+from models.recommenders.building import ITEM_TABLE, history_scorer, layout_over
 from models.recommenders.warm import warm_recommender
 from models.row_admission import RowAdmission
 from models.sequences import SequenceData, Window
-from models.vocabulary import StockedItems
+from models.vocabulary import StockedItems, Vocabulary
 from models.weighted_mean import UpdateEncoding, WeightedMean, shortened
 from tasks.local_training.commitments import commit_to
 from tasks.local_training.trainer import train, training_seed
@@ -71,7 +71,7 @@ class RoundJob:
         silos: tuple[str, ...],
         total_examples: int,
         *,
-        num_items: int,
+        vocabulary: Vocabulary,
         admitted: NDArray[np.bool_] | None = None,
         last_mean: WeightedMean | None = None,
     ) -> RoundJob:
@@ -83,11 +83,11 @@ class RoundJob:
             cuts: how often the learning rate was cut.
             silos: in the secure sum.
             total_examples: training targets of all silos.
-            num_items: V.
+            vocabulary: the items.
             admitted: bool [V], items whose rows take part in the sum; None: all.
             last_mean: what the round before summed up to.
         """
-        layout = layout_for(config.model, num_items)
+        layout = layout_over(config.model, vocabulary)
         encoding = UpdateEncoding.of(
             layout,
             len(silos),

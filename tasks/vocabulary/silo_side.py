@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.columns import Column, TableName
@@ -10,6 +11,7 @@ from data_contracts.errors import SiloInputError
 from data_contracts.tables import SiloTables
 from data_contracts.workspace import Contribution, SiloWorkspace
 from models.fixed_point import encode_counts
+from models.item_features import ItemDescription
 from models.sequences import SequenceData
 from models.vocabulary import Vocabulary
 
@@ -18,13 +20,23 @@ from models.vocabulary import Vocabulary
 MIN_USERS_TO_NAME_AN_ITEM = 5
 
 
-def name_catalogue(workspace: SiloWorkspace) -> tuple[str, ...]:
+def name_catalogue(
+    workspace: SiloWorkspace, *, public_only: bool = False
+) -> tuple[str, ...]:
     """Item ids this silo stocks, sorted: public facts, no interaction.
 
     Taken from the items table; without one, the items that at least
     `MIN_USERS_TO_NAME_AN_ITEM` different users interacted with.
+
+    Raises:
+        SiloInputError: `public_only`, and there is no items table.
     """
     tables = workspace.get(SiloTables).tables
+    if public_only and TableName.ITEMS not in tables:
+        raise SiloInputError(
+            f"silo {workspace.silo} brings no items table, and under privacy.mode what "
+            "its users touched must not name the items; give cohort.silos[].items.path"
+        )
     if TableName.ITEMS in tables:
         items = tables[TableName.ITEMS][Column.ITEM]
         return tuple(sorted(pc.unique(items).to_pylist()))
@@ -37,6 +49,28 @@ def name_catalogue(workspace: SiloWorkspace) -> tuple[str, ...]:
         users[f"{Column.USER}_count_distinct"], MIN_USERS_TO_NAME_AN_ITEM
     )
     return tuple(sorted(users.filter(enough)[Column.ITEM].to_pylist()))
+
+
+def describe_items(
+    workspace: SiloWorkspace, items: tuple[str, ...]
+) -> dict[str, ItemDescription]:
+    """Title and categories of those `items` that stand in this silo's catalogue."""
+    tables = workspace.get(SiloTables).tables
+    if TableName.ITEMS not in tables:
+        return {}
+    catalogue = tables[TableName.ITEMS]
+    wanted = pc.is_in(catalogue[Column.ITEM], value_set=pa.array(items, pa.string()))
+    described: dict[str, ItemDescription] = {}
+    for row in catalogue.filter(wanted).to_pylist():
+        title, categories = row.get(Column.TITLE), row.get(Column.CATEGORIES)
+        description = ItemDescription(title or "", categories or "")
+        described.setdefault(row[Column.ITEM], description)
+    return described
+
+
+def keep_vocabulary(workspace: SiloWorkspace, vocabulary: Vocabulary) -> None:
+    """From now on, models are over this vocabulary."""
+    workspace.put(vocabulary)
 
 
 def count_items(

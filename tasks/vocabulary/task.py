@@ -12,11 +12,14 @@ from prefect.cache_policies import NO_CACHE
 from data_contracts.errors import QuorumLostError
 from data_contracts.progress import announce
 from data_contracts.secure_sum import SecureSum
+from data_contracts.settings.training import ModelConfig
 from data_contracts.workspace import Cohort
 from models.fixed_point import decode_counts
+from models.item_features import ItemDescription, describe
 from models.vocabulary import Vocabulary
 from tasks.vocabulary.silo_side import (
     count_items,
+    describe_items,
     mark_trained_items,
     name_catalogue,
 )
@@ -53,6 +56,34 @@ def agree_on_vocabulary(
             "lower preprocessing.min_interactions_per_item"
         )
     return Vocabulary(i for i, yes in zip(catalogue, admitted, strict=True) if yes)
+
+
+@task(name="Describe items", cache_policy=NO_CACHE)
+def describe_vocabulary(
+    cohort: Cohort, vocabulary: Vocabulary, model: ModelConfig
+) -> Vocabulary:
+    """The vocabulary with the features that `model.items` asks for.
+
+    Where catalogues differ, the silo that comes first in the cohort describes an item.
+
+    Raises:
+        QuorumLostError: no catalogue says anything of any item.
+    """
+    if model.items == "table":
+        return vocabulary
+    told = cohort.call(describe_items, vocabulary.items).values
+    known: dict[str, ItemDescription] = {}
+    for silo in reversed(cohort.silos):
+        known |= told.get(silo, {})
+    nothing = ItemDescription()
+    described = [known.get(item, nothing) for item in vocabulary.items]
+    if not any(item.features for item in described):
+        raise QuorumLostError(
+            "model.items features needs items tables with title or categories, and no "
+            "silo brings one; give cohort.silos[].items.path, or set model.items table"
+        )
+    features = describe(described, words=model.title_words)
+    return Vocabulary(vocabulary.items, features)
 
 
 @task(name="Admit items to the sums", cache_policy=NO_CACHE)

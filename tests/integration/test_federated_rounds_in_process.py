@@ -47,7 +47,7 @@ def play_round(federation, model, round_number=1, *, secure=None, **agreed):
         federation.begin_run()
     job = RoundJob.of(
         config, round_number, 0, cohort.silos, federation.prepared.total_examples,
-        num_items=federation.vocabulary.size, **agreed,
+        vocabulary=federation.vocabulary, **agreed,
     )  # fmt: skip
     trained = train_on_silos.fn(cohort, model.vector, job, config.cohort)
     summed = aggregate_securely.fn(

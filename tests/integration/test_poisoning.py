@@ -131,7 +131,7 @@ class TestFederation:
         cohort, examples = self.cohort, self.prepared.prepared.total_examples
         job = RoundJob.of(
             config, number, 0, cohort.silos, examples,
-            num_items=self.prepared.vocabulary.size,
+            vocabulary=self.prepared.vocabulary,
         )  # fmt: skip
         trained = train_on_silos.fn(cohort, model.vector, job, config.cohort)
         summed = aggregate_securely.fn(

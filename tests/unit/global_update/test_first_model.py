@@ -7,10 +7,17 @@ import pytest
 
 from data_contracts.errors import ConfigError
 from data_contracts.settings.training import ServerOptimizerConfig
+from models.item_features import ItemDescription, describe
 from models.parameters import vector_hash
-from models.recommenders.building import initial_vector, layout_for
+from models.recommenders.building import (
+    ITEM_PROJECTION,
+    ITEM_TABLE,
+    initial_vector,
+    layout_for,
+    layout_over,
+)
 from models.vocabulary import Vocabulary
-from tasks.global_update.initialisation import ITEM_TABLE, random_start, warm_start
+from tasks.global_update.initialisation import random_start, warm_start
 from tasks.global_update.task import initialise_global_model
 from tests.simulators.sequence_samples import TINY_MODEL
 
@@ -60,7 +67,7 @@ def test_the_checkpoint_is_left_as_it_was(checkpoint):
 )
 def test_a_checkpoint_of_another_architecture_is_refused(checkpoint, changes):
     other = TINY_MODEL.model_copy(update=changes)
-    with pytest.raises(ConfigError, match=r"model\.init_from: .* use the dim, blocks"):
+    with pytest.raises(ConfigError, match=r"model\.init_from: .* use the items, dim, blocks"):
         warm_start(other, NEW, checkpoint, OLD_ITEMS)
 
 
@@ -73,7 +80,38 @@ def test_the_room_starts_at_random_or_from_the_checkpoint(checkpoint):
     optimizer = ServerOptimizerConfig(name="adam")
     random = initialise_global_model.fn(TINY_MODEL, NEW, optimizer, None)
     assert np.array_equal(random.vector, random_start(TINY_MODEL, NEW))
-    saved = SimpleNamespace(tensors=checkpoint, vocabulary=OLD_ITEMS)
+    saved = SimpleNamespace(tensors=checkpoint, vocabulary=OLD_ITEMS, metadata={})
     warm = initialise_global_model.fn(TINY_MODEL, NEW, optimizer, saved)
     assert warm.vector_hash == vector_hash(warm.vector) != random.vector_hash
     assert len(warm.server_state.first) == len(warm.vector)
+
+
+FILMS = [ItemDescription(categories=c) for c in ("A", "A|B", "B", "A|C", "C")]
+TOWER = TINY_MODEL.model_copy(update={"items": "features"})
+
+
+def described(films):
+    return Vocabulary([f"i{n}" for n in range(len(films))], describe(films))
+
+
+def test_known_features_keep_their_row_and_items_may_come_and_go():
+    before, now = described(FILMS), described(FILMS[:3])
+    assert before.feature_names == (
+        "every item", "category A", "category B", "category C",
+    )  # fmt: skip
+    assert now.feature_names == ("every item", "category A", "category B")
+    other = TOWER.model_copy(update={"init_seed": 7})
+    saved = layout_over(TOWER, before).split(random_start(other, before))
+    start = warm_start(
+        TOWER, now, saved | before.frozen, before.items, before.feature_names
+    )
+    carried = layout_over(TOWER, now).split(start)
+    assert np.array_equal(carried[ITEM_PROJECTION], saved[ITEM_PROJECTION][:3])
+    for name in set(saved) - {ITEM_PROJECTION}:
+        assert np.array_equal(carried[name], saved[name])
+
+
+def test_a_table_does_not_become_a_map_of_features():
+    known = described(FILMS)
+    with pytest.raises(ConfigError, match="does not fit the model section at items"):
+        warm_start(TOWER, known, LAYOUT.split(random_start(TINY_MODEL, NEW)), NEW.items)

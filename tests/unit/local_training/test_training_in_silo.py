@@ -51,7 +51,8 @@ CONFIG = FederatedTrainingConfig.model_validate(
     }
 )
 TOTAL_EXAMPLES = 1000
-JOB = RoundJob.of(CONFIG, 1, 0, SILOS, TOTAL_EXAMPLES, num_items=ITEMS)
+VOCABULARY = Vocabulary(f"i{item:02}" for item in range(ITEMS))
+JOB = RoundJob.of(CONFIG, 1, 0, SILOS, TOTAL_EXAMPLES, vocabulary=VOCABULARY)
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def cohort(tmp_path):
     cohort = InProcessCohort((*SILOS, POOLED_SILO_NAME), tmp_path)
     for number, workspace in enumerate(cohort.workspaces.values()):
         workspace.put(cycling_users(20 + number, ITEMS, length=9, seed=number))
-        workspace.put(Vocabulary(f"i{item:02}" for item in range(ITEMS)))
+        workspace.put(VOCABULARY)
         workspace.put(StockedItems(np.ones(ITEMS, dtype=bool)))
     return cohort
 
@@ -100,15 +101,15 @@ def test_a_silo_weighs_its_share_of_examples_or_as_much_as_any_other(
 ):
     optimizer = CONFIG.server_optimizer.model_copy(update={"weighting": weighting})
     config = CONFIG.model_copy(update={"server_optimizer": optimizer})
-    job = RoundJob.of(config, 1, 0, SILOS, TOTAL_EXAMPLES, num_items=ITEMS)
+    job = RoundJob.of(config, 1, 0, SILOS, TOTAL_EXAMPLES, vocabulary=VOCABULARY)
     train_round(north, START, job)
     assert shelved(north, job).weight == pytest.approx(weight, abs=1e-7)
 
 
 def test_a_job_leaves_room_for_all_silos_and_knows_the_cuts():
     assert JOB.encoding.num_silos == 3
-    once = RoundJob.of(CONFIG, 2, 1, SILOS, TOTAL_EXAMPLES, num_items=ITEMS)
-    never = RoundJob.of(CONFIG, 2, 0, SILOS, TOTAL_EXAMPLES, num_items=ITEMS)
+    once = RoundJob.of(CONFIG, 2, 1, SILOS, TOTAL_EXAMPLES, vocabulary=VOCABULARY)
+    never = RoundJob.of(CONFIG, 2, 0, SILOS, TOTAL_EXAMPLES, vocabulary=VOCABULARY)
     cut = CONFIG.schedule.learning_rate_cut
     assert once.learning_rate == pytest.approx(cut * never.learning_rate)
 
@@ -149,7 +150,7 @@ def test_a_warm_module_forgets_the_last_round_and_another_architecture(north):
     assert np.array_equal(first[1], again[1])
     wide = TINY_MODEL.model_copy(update={"dim": 32})
     config = CONFIG.model_copy(update={"model": wide})
-    job = RoundJob.of(config, 1, 0, SILOS, TOTAL_EXAMPLES, num_items=ITEMS)
+    job = RoundJob.of(config, 1, 0, SILOS, TOTAL_EXAMPLES, vocabulary=VOCABULARY)
     train_round(north, initial_vector(wide, ITEMS), job)
     assert len(north.get(Contribution).words) > len(first[1])
 

@@ -6,18 +6,34 @@ import pytest
 
 from data_contracts.columns import TableName
 from data_contracts.errors import QuorumLostError, SiloInputError
+from data_contracts.settings.training import ModelConfig
 from data_contracts.tables import SiloTables
 from data_contracts.workspace import Contribution
+from models.item_features import ItemDescription
 from models.sequences import SequenceData
 from models.vocabulary import Vocabulary
 from tasks.vocabulary.silo_side import (
     MIN_USERS_TO_NAME_AN_ITEM,
     count_items,
+    describe_items,
     name_catalogue,
 )
-from tasks.vocabulary.task import admit_items, agree_on_vocabulary
+from tasks.vocabulary.task import (
+    admit_items,
+    agree_on_vocabulary,
+    describe_vocabulary,
+)
 from tests.simulators.in_process_cohort import InProcessCohort
 from tests.simulators.open_sum import sum_in_the_open
+
+FEATURES = ModelConfig(items="features")
+
+
+def catalogue_of(**films) -> SiloTables:
+    """Films by item id: (title, categories)."""
+    titles, categories = zip(*films.values(), strict=True)
+    items = {"item_id": list(films), "title": titles, "categories": categories}
+    return SiloTables({TableName.ITEMS: pa.table(items)}, "hash")
 
 
 def tables(pairs, catalogue=None) -> SiloTables:
@@ -146,3 +162,43 @@ def test_items_that_too_few_silos_train_on_are_left_out(trainers, bound, admitte
 def test_a_bound_that_no_item_reaches_is_refused(trainers):
     with pytest.raises(QuorumLostError, match="min_silos_per_item"):
         admit_items.fn(trainers, sum_in_the_open, min_silos_per_item=4)
+
+
+def test_without_a_catalogue_no_item_is_named_where_only_public_facts_count(cohort):
+    north = cohort(north=tables(users_of("a", 9)))
+    with pytest.raises(SiloInputError, match=r"give cohort.silos\[\].items.path"):
+        name_catalogue(north.workspaces["north"], public_only=True)
+
+
+def test_a_silo_describes_the_items_that_are_asked_for_and_no_others(cohort):
+    north = cohort(north=catalogue_of(a=("Heat (1995)", "Crime"), b=(None, None)))
+    told = describe_items(north.workspaces["north"], ("a", "b", "unheard-of"))
+    assert told == {
+        "a": ItemDescription("Heat (1995)", "Crime"),
+        "b": ItemDescription(),
+    }
+
+
+def test_the_first_silo_that_knows_an_item_describes_it(cohort):
+    silos = cohort(
+        north=catalogue_of(a=("A", "Crime"), b=("B", "Crime")),
+        south=catalogue_of(a=("A", "Drama"), b=("B", "Drama"), c=("C", "Drama")),
+    )
+    vocabulary = describe_vocabulary.fn(silos, Vocabulary("abc"), FEATURES)
+    assert vocabulary.items == ("a", "b", "c")
+    assert vocabulary.feature_names == ("every item", "category Crime")
+    crime = vocabulary.features.values[:, 1]
+    assert crime[0] == crime[1] > 0 > crime[2]
+
+
+def test_catalogues_without_a_word_stop_the_run_with_a_sentence(cohort):
+    silos = cohort(north=tables(users_of("a", 5), ["a"]))
+    with pytest.raises(QuorumLostError, match=r"set model\.items table"):
+        describe_vocabulary.fn(silos, Vocabulary("a"), FEATURES)
+
+
+def test_a_table_of_items_needs_no_description(cohort):
+    silos = cohort(north=tables(users_of("a", 5)))
+    vocabulary = Vocabulary("a")
+    assert describe_vocabulary.fn(silos, vocabulary, ModelConfig()) is vocabulary
+    assert silos.steps == []
