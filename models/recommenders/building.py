@@ -33,6 +33,7 @@ def build_recommender(
     """
     module = _on_meta(config, num_items if features is None else 0)
     module = module.to_empty(device="cpu")
+    module.num_items = num_items
     if features is not None:
         values = torch.from_numpy(features.values)
         module.items = FeatureItems(values, config.dim)

@@ -9,6 +9,8 @@ Shape legend: B users, L positions, D width, H heads, V items.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
@@ -70,17 +72,39 @@ class CausalBlock(nn.Module):
         return dropped(x, self.dropout, self.training)
 
 
+class Items(Protocol):
+    """Where item vectors come from: `nn.Embedding`, or something in its place."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The vectors of all items, [V, D]."""
+
+    def __call__(self, items: Tensor) -> Tensor:
+        """Indices [...] -> vectors [..., D]."""
+
+
 class SequenceRecommender(nn.Module):
-    """Encodes a history; scores are dot products with the tied item table."""
+    """Encodes a history; scores are dot products with the tied item table.
+
+    Attributes:
+        num_items: V.
+        items: the vectors of items, at both ends.
+        item_bias: [V], added to the scores; frozen, no part of the parameters. None:
+            nothing is added.
+    """
+
+    item_bias: Tensor | None
 
     def __init__(
         self, num_items: int, dim: int, blocks: int, heads: int, dropout: float
     ) -> None:
         super().__init__()
+        self.num_items = num_items
         self.dim = dim
         self.heads = heads
         self.dropout = dropout
-        self.items = nn.Embedding(num_items, dim)
+        self.items: Items = nn.Embedding(num_items, dim)
+        self.register_buffer("item_bias", None, persistent=False)
         self.blocks = nn.ModuleList(
             [CausalBlock(dim, heads, dropout) for _ in range(blocks)]
         )
@@ -96,14 +120,21 @@ class SequenceRecommender(nn.Module):
             else:
                 nn.init.zeros_(parameter)
 
+    def set_item_bias(self, item_bias: Tensor | None) -> None:
+        """Add `item_bias` [V] to all scores from now on; None: nothing."""
+        self.item_bias = item_bias
+
     def encode(self, histories: Tensor) -> Tensor:
         """Right-padded item indices [B, L] -> hidden states [B, L, D].
 
         The state at position l summarises items 0..l; it predicts item l + 1.
         """
-        x = self.items(histories) * self.dim**0.5
-        x = dropped(x, self.dropout, self.training)
-        angles = rotary_angles(histories.shape[1], self.dim // self.heads)
+        return self.transform(self.items(histories))
+
+    def transform(self, vectors: Tensor) -> Tensor:
+        """Vectors of the items read [B, L, D] -> hidden states [B, L, D]."""
+        x = dropped(vectors * self.dim**0.5, self.dropout, self.training)
+        angles = rotary_angles(vectors.shape[1], self.dim // self.heads)
         cosine, sine = (angle.to(x) for angle in angles)
         for block in self.blocks:
             x = block(x, cosine, sine)
@@ -114,4 +145,5 @@ class SequenceRecommender(nn.Module):
         """Scores of every item as the next one, [B, L], [B] -> [B, V]."""
         hidden = self.encode(histories)
         last = hidden[torch.arange(len(hidden)), lengths - 1]  # [B, D]
-        return last @ self.items.weight.T
+        scores = last @ self.items.weight.T
+        return scores if self.item_bias is None else scores + self.item_bias

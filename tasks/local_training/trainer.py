@@ -144,8 +144,11 @@ def batch_loss(
     inputs, targets = items[:, :-1], items[:, 1:]
     real = targets >= 0
     hidden = module.encode(inputs.clamp(min=0))[real]  # [N, D]
-    table = module.items.weight
-    return full_cross_entropy(hidden.float(), table, targets[real], product)
+    hidden, table = hidden.float(), module.items.weight
+    if module.item_bias is not None:  # one more coordinate, which is always 1
+        hidden = torch.cat([hidden, torch.ones_like(hidden[:, :1])], dim=1)
+        table = torch.cat([table, module.item_bias[:, None]], dim=1)
+    return full_cross_entropy(hidden, table, targets[real], product)
 
 
 def product_dtype(config: LocalTrainingConfig, device: torch.device) -> torch.dtype:

@@ -67,7 +67,9 @@ def test_the_checkpoint_is_left_as_it_was(checkpoint):
 )
 def test_a_checkpoint_of_another_architecture_is_refused(checkpoint, changes):
     other = TINY_MODEL.model_copy(update=changes)
-    with pytest.raises(ConfigError, match=r"model\.init_from: .* use the items, dim, blocks"):
+    with pytest.raises(
+        ConfigError, match=r"model\.init_from: .* use the items, dim, blocks"
+    ):
         warm_start(other, NEW, checkpoint, OLD_ITEMS)
 
 
