@@ -39,7 +39,7 @@ TAPS: dict[type[nn.Module], type[LayerTap]] = {
 }
 EngineName = Literal["bookkeeping", "one-user"]
 # Scores of one pass, in numbers: the same as the chunks of training without privacy.
-SCORES_AT_ONCE = 2**22
+SCORES_AT_ONCE = 2**21
 
 AddClipped = Callable[[Tensor, float, Tensor | None], None]
 

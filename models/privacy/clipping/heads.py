@@ -1,4 +1,4 @@
-"""The loss of each user and its gradient by scores: full or sampled softmax.
+"""Gradients of each user's loss by scores: full or sampled softmax.
 
 A user's loss is the mean over that user's own positions: it must not depend on who
 else is in the batch, so no mean over tokens and no in-batch negatives. Shared negatives
@@ -22,7 +22,6 @@ class ScoreGradients:
     """Gradients of every user's loss by the scores of that user's positions.
 
     Attributes:
-        loss: [B], of each user; 0 without targets.
         columns: int64 [K] items that are scored at every position; None: all.
         by_column: [B, L, K].
         targets: int64 [B, L], 0 where there is none.
@@ -30,7 +29,6 @@ class ScoreGradients:
             columns; None: they are among them.
     """
 
-    loss: Tensor
     columns: Tensor | None
     by_column: Tensor
     targets: Tensor
@@ -52,11 +50,9 @@ def full_softmax(
     scores = hidden @ table.T
     if bias is not None:
         scores += bias
-    logs = scores.log_softmax(-1)
-    loss = -(logs.gather(2, own[..., None])[..., 0] * weight).sum(1)
-    by_column = logs.exp_().mul_(weight[..., None])
+    by_column = scores.softmax(-1).mul_(weight[..., None])
     by_column.scatter_add_(2, own[..., None], -weight[..., None])
-    return ScoreGradients(loss, None, by_column, own, None)
+    return ScoreGradients(None, by_column, own, None)
 
 
 def sampled_softmax(
@@ -80,9 +76,8 @@ def sampled_softmax(
     scores.masked_fill_(own[..., None] == negatives, -torch.inf)
     mass = torch.logaddexp(torch.logsumexp(scores, -1), positive)
     by_target = ((positive - mass).exp() - 1) * weight
-    by_column = (scores - mass[..., None]).exp_().mul_(weight[..., None])
-    loss = ((mass - positive) * weight).sum(1)
-    return ScoreGradients(loss, negatives, by_column, own, by_target)
+    by_column = scores.sub_(mass[..., None]).exp_().mul_(weight[..., None])
+    return ScoreGradients(negatives, by_column, own, by_target)
 
 
 def _weights(targets: Tensor, dtype: torch.dtype) -> Tensor:

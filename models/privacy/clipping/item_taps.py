@@ -56,8 +56,8 @@ class ItemTableTap(ItemsTap):
     def add_clipped(self, factors: Tensor) -> None:
         """See `LayerTap`."""
         items, rows = self._rows()
-        columns = self.scored.by_column * factors[:, None, None]
-        grad = columns.flatten(0, 1).T @ self.hidden.flatten(0, 1)
+        hidden = self.hidden * factors[:, None, None]
+        grad = self.scored.by_column.flatten(0, 1).T @ hidden.flatten(0, 1)
         table = gradient_of(self.layer.weight)
         if self.scored.columns is None:
             table += grad
