@@ -57,6 +57,7 @@ class FailureReason(StrEnum):
     DIED = "process died"
     CRASHED = "step crashed"
     DROPPED_OUT = "dropped out of secure aggregation"
+    BUDGET_SPENT = "privacy budget does not allow it"
 
 
 class SiloError(SilorecError):
@@ -87,3 +88,9 @@ class ProtocolError(SiloError):
     """The other party of secure aggregation broke the protocol."""
 
     reason = FailureReason.DROPPED_OUT
+
+
+class PrivacyBudgetError(SiloError):
+    """The silo's privacy budget does not allow what was asked for."""
+
+    reason = FailureReason.BUDGET_SPENT
