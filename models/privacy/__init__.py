@@ -1,0 +1,1 @@
+"""Differential privacy: what bounds a user's influence, and what hides the rest."""
