@@ -66,7 +66,7 @@ class Keystream:
 
     def unit_interval(self, count: int) -> NDArray[np.float64]:
         """Uniform multiples of 2^-53 in [0, 1), float64 [count]."""
-        return self.bits(count, _FLOAT_BITS) * 2.0**-_FLOAT_BITS
+        return np.ldexp(self.bits(count, _FLOAT_BITS).astype(np.float64), -_FLOAT_BITS)
 
 
 def discrete_gaussian(count: int, exponent: int, stream: Keystream) -> Integers:
@@ -157,7 +157,8 @@ def _discrete_laplace(count: int, exponent: int, stream: Keystream) -> Integers:
     magnitude = low + (_geometric(low.size, stream) << exponent)
     negative = stream.bits(low.size, 1) == 1
     kept = ~(negative & (magnitude == 0))
-    return np.where(negative, -magnitude, magnitude)[kept]
+    signed: Integers = np.where(negative, -magnitude, magnitude)[kept]
+    return signed
 
 
 def _geometric(count: int, stream: Keystream) -> Integers:

@@ -159,7 +159,7 @@ class JointNoise:
         deviations lie less than 2 exp(-72), or 2^-102, of all numbers. A number that
         does leave the ring wraps: it is wrong, and as private as before.
         """
-        noise = _TAIL * math.sqrt(self.silos) * 2**self.exponent
+        noise = _TAIL * math.sqrt(self.silos) * 2.0**self.exponent
         return self.silos * (self.limit + 1) + math.ceil(noise)
 
     @property
@@ -203,7 +203,7 @@ class JointNoise:
         Gaussian mechanism of multiplier `realised` (decision 0016): epsilon of T steps
         grows by at most 2 T gap, which is far below the last digit of a double.
         """
-        narrowest = min(_SMOOTHING, 2**self.exponent / math.sqrt(2.0))
+        narrowest = min(_SMOOTHING, 2.0**self.exponent / math.sqrt(2.0))
         return 3.0 * self.silos * self.size * _theta_excess(narrowest)
 
     def delta_spent(self, steps: int) -> float:
@@ -217,7 +217,7 @@ class JointNoise:
             users_per_silo: expected in a step, public.
             survivors: silos in the sum; all of them add their share.
         """
-        total = math.sqrt(survivors) * 2**self.exponent * self.grid
+        total = math.sqrt(survivors) * 2.0**self.exponent * self.grid
         return total / (survivors * users_per_silo)
 
     def share(self, clipped_sum: NDArray[np.floating], random: RandomBytes) -> Words:
@@ -248,7 +248,8 @@ class JointNoise:
         whole += stream.unit_interval(self.size) < scaled - whole
         noisy = whole.astype(np.int64)
         noisy += discrete_gaussian(self.size, self.exponent, stream)
-        return (noisy & (2**RING_BITS - 1)).astype(np.uint32)
+        words: Words = (noisy & (2**RING_BITS - 1)).astype(np.uint32)
+        return words
 
     def decode(self, total: NDArray[np.signedinteger]) -> Vector:
         """Signed integer sums [P] -> float32 [P], the noisy sum of all gradients."""
