@@ -90,9 +90,11 @@ def main() -> None:
             write("attack_under_noise.svg", picture(private[0], "clipped and noised"))
 
 
-def model_and_people() -> tuple[SequenceRecommender, Histories]:
+def model_and_people(
+    cache_folder: str = DataConfig().cache_folder,
+) -> tuple[SequenceRecommender, Histories]:
     """The default model as a run starts with it, and MovieLens-100K's people."""
-    cache = Path(DataConfig().cache_folder).expanduser()
+    cache = Path(cache_folder).expanduser()
     source, archive = fetch(sources_of("ml-100k", "auto"), cache)
     interactions = read_movielens(archive, source)[TableName.INTERACTIONS]
     items = sorted(pc.unique(interactions[Column.ITEM]).to_pylist())
@@ -153,8 +155,8 @@ def picture(attack: Attack, how: str) -> str:
     seen = np.log10(movement)
     edges = np.linspace(seen.min(), seen.max(), BINS + 1)
     groups = (
-        (~touched, FAINT, MUTED, 0.0, "left", "items of nobody among them"),
-        (touched, BAD, BAD, 1.0, "right", "items of these people"),
+        (~touched, FAINT, MUTED, 0.01, "left", "items of nobody among them"),
+        (touched, BAD, BAD, 0.99, "right", "items of these people"),
     )
     for rows, colour, ink, place, side, text in groups:
         heights = np.histogram(seen[rows], edges)[0]
@@ -181,9 +183,9 @@ def write(name: str, svg: str) -> None:
     (IMAGES / name).write_text(text, encoding="utf-8")
 
 
-def say(figure: str, value: float, goal: str) -> None:
+def say(figure: str, value: float, goal: str, unit: str = "ratio") -> None:
     """One figure, one line."""
-    line = {"figure": figure, "value": round(value, 4), "unit": "ratio"}
+    line = {"figure": figure, "value": round(value, 4), "unit": unit}
     print(json.dumps(line | ({"goal": goal} if goal else {})), flush=True)
 
 
