@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import ConfigError, NotFiniteError
+from data_contracts.secure_aggregation import threshold_for
 from data_contracts.workspace import Contribution, InputKind
 from models.fixed_point import RING_BITS, Words
 from models.parameters import Vector
@@ -56,7 +57,11 @@ def share_multiplier(
     Raises:
         ConfigError: nobody would be left whose noise is secret.
     """
-    _require_silos(silos_at_least, silos_at_least, colluders)
+    if not 1 <= colluders < silos_at_least:
+        raise ConfigError(
+            f"colluders {colluders} must lie between 1 and {silos_at_least - 1}, one "
+            "less than silos_at_least: noise is secret only if somebody else adds it"
+        )
     return noise_multiplier / math.sqrt(silos_at_least - colluders)
 
 
@@ -179,7 +184,7 @@ class JointNoise:
     def realised(self, survivors: int) -> float:
         """Noise multiplier of an opened sum of `survivors` silos, for the ledger.
 
-        That of a continuous Gaussian mechanism of sensitivity 1 which is at most as
+        That of a continuous Gaussian mechanism of sensitivity 1 which is no more
         private, up to `gaussian_gap` and `delta_spent`: shares of colluders do not
         count, nor does the part of the noise that makes it whole numbers.
 
@@ -206,9 +211,9 @@ class JointNoise:
         narrowest = min(_SMOOTHING, 2.0**self.exponent / math.sqrt(2.0))
         return 3.0 * self.silos * self.size * _theta_excess(narrowest)
 
-    def delta_spent(self, steps: int) -> float:
-        """What random rounding adds to delta over so many steps."""
-        return steps * self.max_silos_per_user * ROUNDING_FAILURE
+    def delta_spent(self, steps: int, epsilon: float) -> float:
+        """What random rounding adds to delta over so many steps; see decision 0016."""
+        return steps * self.max_silos_per_user * ROUNDING_FAILURE * math.exp(epsilon)
 
     def noise_on_mean(self, users_per_silo: float, survivors: int) -> float:
         """Standard deviation per coordinate of a step's mean gradient.
@@ -299,6 +304,11 @@ def _require_silos(silos: int, silos_at_least: int, colluders: int) -> None:
             f"joint noise needs 1 <= colluders < silos_at_least <= silos, got "
             f"{colluders}, {silos_at_least} and {silos}: noise is secret only if "
             "somebody outside the colluders adds it"
+        )
+    if colluders >= (threshold := threshold_for(silos)):
+        raise ConfigError(
+            f"{colluders} colluders among {silos} silos could take the masks off any "
+            f"input, whatever the noise; must be below {threshold}"
         )
 
 
