@@ -127,10 +127,13 @@ class Contribution:
     Attributes:
         words: uint of `kind.ring_bits` [d]; two's complement of signed integers.
         kind: what it is; a silo takes part only in sums of exactly this kind.
+        fewest_silos: it goes into no sum that may be opened with fewer silos, and with
+            more than 1 never out in the clear: the noise in it is a share.
     """
 
     words: NDArray[np.unsignedinteger]
     kind: InputKind = COUNTS
+    fewest_silos: int = 1
 
 
 @dataclass(frozen=True)

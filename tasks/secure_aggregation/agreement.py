@@ -18,10 +18,18 @@ def offered_contribution(
 
     Raises:
         SiloError: there is none.
-        ProtocolError: terms of another run, manifest, model or encoding.
+        ProtocolError: terms of another run, manifest, model or encoding, or under which
+            too few silos' shares of noise would do.
     """
     require_terms(workspace, terms)
     contribution = workspace.get(Contribution)
+    if terms.min_silos < contribution.fewest_silos:
+        raise ProtocolError(
+            f"silo {workspace.silo} holds a share of noise that protects sums of "
+            f"{contribution.fewest_silos} silos or more and was offered one of "
+            f"{terms.min_silos}; set min_silos of the sum to the number that the noise "
+            "was sized for; nothing was sent"
+        )
     if terms.kind != contribution.kind:
         raise ProtocolError(
             f"silo {workspace.silo} was offered terms for another global model or "

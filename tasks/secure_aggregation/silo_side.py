@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 
-from data_contracts.errors import ConfigError, SiloInputError
+from data_contracts.errors import ConfigError, ProtocolError, SiloInputError
 from data_contracts.homomorphic_aggregation import (
     EncryptedInput,
     KeyDelivery,
@@ -123,8 +123,18 @@ def reveal_shares(workspace: SiloWorkspace, confirmed: ConfirmedList) -> Reveale
 
 
 def upload_in_the_clear(workspace: SiloWorkspace) -> PlainInput:
-    """Hand over the contribution as it is; mode `plain` only."""
-    return PlainInput(workspace.silo, workspace.take(Contribution).words)
+    """Hand over the contribution as it is; mode `plain` only.
+
+    Raises:
+        ProtocolError: its noise is a share, too little without the others'.
+    """
+    contribution = workspace.take(Contribution)
+    if contribution.fewest_silos > 1:
+        raise ProtocolError(
+            f"silo {workspace.silo} holds a share of noise, which protects nobody in "
+            "the clear; set secure_aggregation.mode to masked; nothing was sent"
+        )
+    return PlainInput(workspace.silo, contribution.words)
 
 
 def advertise_channel_key(
