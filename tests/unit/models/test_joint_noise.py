@@ -353,4 +353,4 @@ def test_the_sum_of_shares_is_as_private_as_the_gaussian_that_is_charged(
     for epsilon in (0.0, 0.1, 0.5, 1.0, 2.0):
         real, paid = (hockey_stick(*pair, epsilon) for pair in (exact, charged))
         assert real <= paid * (1 + 1e-6) + 1e-12
-        assert real >= 0.7 * paid - 1e-6  # and little is given away, even here
+        assert real >= 0.5 * paid - 1e-6  # and little is given away, even here
