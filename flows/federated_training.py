@@ -15,6 +15,7 @@ from data_contracts.progress import announce
 from data_contracts.records import ModelVersionRecord, Subject
 from data_contracts.round_outcome import RoundOutcome
 from data_contracts.run_config import FederatedTrainingConfig
+from data_contracts.standing import Standing
 from data_contracts.stopwatch import Stopwatch, now_utc
 from flows.embedded_server import keep_every_task_run
 from models.sequences import Window
@@ -27,7 +28,7 @@ from tasks.evaluation.task import (
     num_transitions,
     vote_on_silos,
 )
-from tasks.global_update.acceptance import Standing, rule_on
+from tasks.global_update.acceptance import rule_on
 from tasks.global_update.task import initialise_global_model, update_global_model
 from tasks.ingestion.task import load_silo_tables, pooled_silos, prepare_silos
 from tasks.lineage.run_lifecycle import recorded_run

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_contracts.durable_files import write_durably
 from data_contracts.errors import LineageError
 from data_contracts.records import Record
 from tasks.lineage.schema import TABLES, grouped
-from tasks.lineage.storage import write_durably
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
