@@ -13,6 +13,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,7 @@ def _path(folder: Path, run_id: str, round_number: int) -> Path:
 
 
 def _encoded(update: KeptUpdate) -> bytes:
-    tensors = {"words": update.words}
+    tensors: dict[str, NDArray[Any]] = {"words": update.words}
     if update.error is not None:
         tensors["error"] = update.error
     told = {

@@ -35,7 +35,7 @@ from models.recommenders.warm import warm_recommender
 from models.row_admission import RowAdmission
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems
-from models.weighted_mean import UpdateEncoding, WeightedMean, shortened
+from models.weighted_mean import UpdateEncoding, shortened
 from tasks.local_training.commitments import commit_to
 from tasks.local_training.kept_updates import (
     KeptUpdate,
@@ -81,7 +81,7 @@ class RoundJob:
         *,
         num_items: int,
         admitted: NDArray[np.bool_] | None = None,
-        last_mean: WeightedMean | None = None,
+        last_mean: NDArray[np.floating] | None = None,
     ) -> RoundJob:
         """The job of one round.
 
@@ -93,7 +93,7 @@ class RoundJob:
             total_examples: training targets of all silos.
             num_items: V.
             admitted: bool [V], items whose rows take part in the sum; None: all.
-            last_mean: what the round before summed up to.
+            last_mean: float [d], the mean update of the round before.
         """
         layout = layout_for(config.model, num_items)
         encoding = UpdateEncoding.of(
@@ -101,7 +101,7 @@ class RoundJob:
             len(silos),
             config.secure_aggregation.clip,
             ring_bits=config.secure_aggregation.ring_bits,
-            last_mean=None if last_mean is None else last_mean.update,
+            last_mean=last_mean,
             admission=None
             if admitted is None
             else RowAdmission.of(admitted, layout, ITEM_TABLE),
