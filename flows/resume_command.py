@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from data_contracts.run_config import FederatedTrainingConfig, parse_config
+
+if TYPE_CHECKING:
+    from tasks.lineage.store import LineageStore
 
 
 def add_resume_command(parser: argparse.ArgumentParser, output_folder: str) -> None:
@@ -33,7 +37,9 @@ def resume_run(arguments: argparse.Namespace) -> None:
     from tasks.reporting.report import report_path, write_report
 
     store = open_store(arguments.output_folder)
-    run = find_run(store, arguments.run)
+    run_id = find_run(store, arguments.run).run_id
+    finish_what_died(store, run_id)
+    run = find_run(store, run_id)
     config = recorded_config(run.config_json, arguments.output_folder, run.run_id)
     if run.status != RunStatus.COMPLETED:
         run_training(config, verbose=arguments.verbose, resume=run.run_id)
@@ -41,6 +47,19 @@ def resume_run(arguments: argparse.Namespace) -> None:
     told = history(store, run.run_id)
     write_report(told, report_path(told, arguments.output_folder))
     print_results(config, run.run_id)
+
+
+def finish_what_died(store: LineageStore, run_id: str) -> None:
+    """Record what a dead process had begun to record of the run, its end perhaps.
+
+    Raises:
+        ResumeError: a living process works on the run.
+    """
+    from tasks.lineage.run_lock import sole_worker
+    from tasks.lineage.run_state import run_folder
+
+    with sole_worker(run_folder(store.folder, run_id)):
+        store.settle(run_id)
 
 
 def recorded_config(

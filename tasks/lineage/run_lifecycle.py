@@ -71,8 +71,8 @@ def recorded_run(
             record_end(run, RunStatus.FAILED, reason)
             if not isinstance(error, UsageError):
                 announce().note(
-                    f"Run {run.run_id} stopped and can go on from its last finished "
-                    f"round: silorec resume {run.run_id}"
+                    f"Run {run.run_id} stopped; it goes on after its last finished "
+                    f"round by: silorec resume {run.run_id}"
                 )
             raise
 

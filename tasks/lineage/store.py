@@ -64,9 +64,13 @@ class LineageStore:
     """The Delta tables below `<folder>/lineage`.
 
     Keeps its tables open: a commit to an open table costs a third.
+
+    Attributes:
+        folder: output folder of the runs.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._folder = folder / TABLES_FOLDER
         self._write_ahead = WriteAheadFolder(self._folder / "unfinished")
         self._open_tables: dict[str, DeltaTable] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -60,41 +61,81 @@ def outcome_of(told: RunHistory) -> Outcome:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        status: exit status, or minus the signal that killed it.
+        said: everything it printed.
+    """
+
+    status: int
+    said: str
+
+
+class Commands:
+    """A process that plays commands; see `killed_command.py`."""
+
+    def __init__(self, machine: Sandbox) -> None:
+        self._machine = machine
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.killed_command"],
+            cwd=machine.work,
+            env=machine.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._answer().startswith("ready")
+
+    def play(self, point: str, in_process: bool, arguments: list[str]) -> Ended:
+        """One command to its end."""
+        said = self._machine.folder / "said"
+        order = {
+            "point": point, "in_process": in_process, "arguments": arguments,
+            "said": str(said),
+        }  # fmt: skip
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        status = int(self._answer())
+        return Ended(status, said.read_text("utf-8"))
+
+    def close(self) -> None:
+        """No more commands."""
+        self._process.communicate()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+@dataclass(frozen=True)
 class ChaosRun:
     """A folder in which one run is started, killed and resumed."""
 
     machine: Sandbox
+    commands: Commands
     silos: tuple[SiloConfig, ...]
     name: str
+    in_process: bool = True
 
     @property
     def output(self) -> Path:
         """The run's output folder."""
         return self.machine.folder / self.name
 
-    def write_config(self) -> str:
-        """The configuration file, by name."""
-        tree = small_tree(self.silos, self.output, **SETTINGS)
-        file = f"{self.name}.yaml"
-        (self.machine.work / file).write_text(yaml.safe_dump(tree), "utf-8")
-        return file
-
-    def train(self, point: str | None = None) -> subprocess.CompletedProcess[str]:
+    def train(self, point: str = "") -> Ended:
         """`silorec train`, with SIGKILL at the point."""
-        return self._run(point, "train", self.write_config())
+        tree = small_tree(self.silos, self.output, **SETTINGS)
+        file = self.machine.work / f"{self.name}.yaml"
+        file.write_text(yaml.safe_dump(tree), "utf-8")
+        return self.commands.play(point, self.in_process, ["train", str(file)])
 
-    def resume(self, point: str | None = None) -> subprocess.CompletedProcess[str]:
+    def resume(self, point: str = "") -> Ended:
         """`silorec resume`, with SIGKILL at the point."""
-        return self._run(
-            point, "resume", self.run_id, "--output-folder", str(self.output)
-        )
-
-    def _run(
-        self, point: str | None, *arguments: str
-    ) -> subprocess.CompletedProcess[str]:
-        module = "tests.chaos.killed_command" if point else "flows.cli"
-        extra = (point,) if point else ()
-        return self.machine.run([sys.executable, "-m", module, *extra, *arguments])
+        arguments = ["resume", self.run_id, "--output-folder", str(self.output)]
+        return self.commands.play(point, self.in_process, arguments)
 
     @property
     def run_id(self) -> str:
@@ -108,8 +149,6 @@ class ChaosRun:
 
     def trainings(self) -> list[tuple[str, str]]:
         """(silo, round) of every local training that was finished, in any process."""
-        import json
-
         done = []
         for file in sorted(self.output.glob("silos/*/commitments.jsonl")):
             for line in file.read_text("utf-8").splitlines():

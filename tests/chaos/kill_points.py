@@ -42,6 +42,7 @@ class KillPoint:
         inside: only calls of this round's sum of updates, or of this step of the
             lineage, count.
         smoke: part of `make test`.
+        with_actors: silos are Ray actors, which outlive the coordinator by moments.
     """
 
     name: str
@@ -50,6 +51,7 @@ class KillPoint:
     call: int = 1
     inside: Literal["", "sum", "commit", "end"] = ""
     smoke: bool = False
+    with_actors: bool = False
 
 
 def _flow(name: str, step: str, call: int = 1, when: When = "after", **more: Any):
@@ -77,7 +79,7 @@ COORDINATOR = (
     _sum("uploads: all are there", "close_uploads", smoke=True),
     KillPoint(
         "confirmations: the first is there", SERVER + "receive", call=10,
-        inside="sum", smoke=True,
+        inside="sum", smoke=True, with_actors=True,
     ),
     _sum("confirmations: all are there", "close_confirmations"),
     KillPoint("unmasking: the first is there", SERVER + "receive", call=13,
