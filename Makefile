@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-joint-noise attack-pictures clean
+.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-joint-noise attack-pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -35,10 +35,13 @@ check: install  ## style, types, import rules
 	$(BIN)/lint-imports
 
 test-fast: install  ## unit and property tests
-	$(PYTEST) -m 'not slow and not benchmark' --doctest-modules --ignore tests/benchmarks models data_contracts tasks tests
+	$(PYTEST) -m 'not slow and not chaos and not benchmark' --doctest-modules --ignore tests/benchmarks models data_contracts tasks tests
 
 test-slow: install  ## Ray, Prefect and real data
 	$(PYTEST) -m slow --ignore tests/benchmarks tests
+
+chaos: install  ## SIGKILL at every durable step, then resume; writes the table
+	$(PYTEST) -m 'chaos or slow' tests/chaos --matrix infra/docs/resilience.md
 
 format: install  ## rewrite the code in the house's format
 	$(BIN)/ruff format .

@@ -39,6 +39,10 @@ class NotRecordedError(UsageError):
     """A run, model, silo or snapshot that the lineage store cannot tell."""
 
 
+class ResumeError(UsageError):
+    """An interrupted run that cannot be continued as it stands."""
+
+
 class LineageError(SilorecError):
     """The lineage store could not be read or written."""
 

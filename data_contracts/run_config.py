@@ -61,6 +61,12 @@ class FederatedTrainingConfig(Section):
         "silorec_output",
         description="Lineage tables, models and reports are written here.",
     )
+    continue_unfinished: bool = Field(
+        True,
+        description="Go on with the latest run that was asked to do the same, was "
+        "interrupted after a finished round, and has no process any more; no: always "
+        "start anew.",
+    )
     data: DataConfig = Field(default_factory=DataConfig)
     cohort: CohortConfig = Field(default_factory=CohortConfig)
     contracts: ContractConfig = Field(default_factory=ContractConfig)
@@ -115,7 +121,12 @@ class FederatedTrainingConfig(Section):
         """SHA-256 of the sections that may change the result, in canonical JSON."""
         deciding = self.model_dump(
             mode="json",
-            exclude={"name": True, "output_folder": True, "cluster": True},
+            exclude={
+                "name": True,
+                "output_folder": True,
+                "continue_unfinished": True,
+                "cluster": True,
+            },
         )
         text = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -14,16 +13,14 @@ from rich.console import Console
 
 from data_contracts.errors import ConfigError, SilorecError, UsageError
 from data_contracts.presets import DATASETS, PRESETS
-from data_contracts.progress import listening
 from data_contracts.run_config import FederatedTrainingConfig
 from flows.cli_options import add_setting_flags, config_from, example_file
+from flows.resume_command import add_resume_command, resume_run
+from flows.training_command import run_training
 
 Command = Callable[[argparse.Namespace], None]
 
-QUIET_PREFECT = {
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",
-    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-}
+DEFAULT_OUTPUT = FederatedTrainingConfig.model_fields["output_folder"].default
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,6 +67,9 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--verbose", action="store_true", help="show the log of Prefect as well"
     )
+
+    resume = _command(commands, "resume", resume_run, "continue an interrupted run")
+    add_resume_command(resume, DEFAULT_OUTPUT)
 
     report = _command(commands, "report", write_report, "write a run's report again")
     report.add_argument("run", help="run id or its beginning")
@@ -128,25 +128,7 @@ def check_config(arguments: argparse.Namespace) -> None:
 
 def train_model(arguments: argparse.Namespace) -> None:
     """`silorec train`."""
-    config = config_from(arguments)
-    if not arguments.verbose:
-        for name, value in QUIET_PREFECT.items():
-            os.environ.setdefault(name, value)
-    # Imported late: Prefect, Ray and torch take seconds, and `--help` needs none.
-    from tasks.reporting.terminal import final_table, terminal_progress
-
-    with terminal_progress() as progress, listening(progress):
-        progress.stage("Starting Prefect and Ray")
-        from flows.embedded_server import start_embedded_server
-        from flows.federated_training import federated_training
-        from tasks.lineage.queries import history
-        from tasks.lineage.store import open_store
-        from tasks.reporting.report import report_path
-
-        start_embedded_server()
-        version = federated_training(config)
-    told = history(open_store(config.output_folder), version.run_id)
-    Console().print(final_table(told, str(report_path(told, config.output_folder))))
+    run_training(config_from(arguments), verbose=arguments.verbose)
 
 
 def write_report(arguments: argparse.Namespace) -> None:
@@ -257,7 +239,7 @@ def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_output_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output-folder",
-        default=FederatedTrainingConfig.model_fields["output_folder"].default,
+        default=DEFAULT_OUTPUT,
         help="output folder of the runs (default: %(default)s)",
     )
 

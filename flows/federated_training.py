@@ -16,6 +16,7 @@ from data_contracts.records import ModelVersionRecord, Subject
 from data_contracts.round_outcome import RoundOutcome
 from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.stopwatch import Stopwatch, now_utc
+from flows.crashed_flow_runs import mark_as_crashed
 from flows.embedded_server import keep_every_task_run
 from models.sequences import Window
 from tasks.cohort.task import open_cohort
@@ -27,11 +28,13 @@ from tasks.evaluation.task import (
     num_transitions,
     vote_on_silos,
 )
-from tasks.global_update.acceptance import Standing, rule_on
+from tasks.global_update.acceptance import rule_on
 from tasks.global_update.task import initialise_global_model, update_global_model
 from tasks.ingestion.task import load_silo_tables, pooled_silos, prepare_silos
 from tasks.lineage.run_lifecycle import recorded_run
+from tasks.lineage.run_state import RunState
 from tasks.lineage.task import (
+    continue_run,
     load_checkpoint,
     publish_model,
     read_history,
@@ -40,7 +43,11 @@ from tasks.lineage.task import (
     record_round,
 )
 from tasks.local_training.silo_side import AloneJob, RoundJob
-from tasks.local_training.task import train_for_comparison, train_on_silos
+from tasks.local_training.task import (
+    forget_rounds_on_silos,
+    train_for_comparison,
+    train_on_silos,
+)
 from tasks.preprocessing.task import preprocess_on_silos, preprocess_pooled
 from tasks.reporting.task import (
     publish_artifacts,
@@ -69,17 +76,26 @@ from tasks.vocabulary.task import (
     on_completion=[keep_every_task_run],
     on_failure=[keep_every_task_run],
 )
-def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
+def federated_training(
+    config: FederatedTrainingConfig, resume: str | None = None
+) -> ModelVersionRecord:
     """Train one shared recommender on data that never leaves its silo.
 
     Validates every silo's tables, trains in rounds with secure aggregation, compares
     with what silos reach alone, and records every round in Delta tables.
+
+    Args:
+        config: what to train, on whose data.
+        resume: id of an interrupted run to continue after its last finished round;
+            left out: the one that this flow run began, if any, or see
+            `continue_unfinished`.
     """
     silos = prepare_silos(config)
     with (
-        recorded_run(config, silos, flow_run.id) as run,
+        recorded_run(config, silos, flow_run.id, resume) as run,
         open_cohort((*pooled_silos(config), *silos), config, run.run_id) as hosts,
     ):
+        mark_as_crashed(run.crashed_flow_runs)
         loaded = load_silo_tables(hosts)
         admission = admit_silos(
             hosts.only(silo.name for silo in silos),
@@ -99,6 +115,7 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
             config=config.secure_aggregation,
             min_silos=config.cohort.min_silos,
             deadline_seconds=config.cohort.deadline_seconds,
+            attempt=run.attempt,
         )
         vocabulary = agree_on_vocabulary(
             cohort,
@@ -129,17 +146,19 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
             },
             config.secure_aggregation,
         )
-        parent: ModelVersionRecord | str = base.sha256 if base else ""
-        initial, best, standing, mean = model, model, Standing(), None
+        start = RunState.at_start(
+            model, cohort.silos, loaded.values, base.sha256 if base else ""
+        )
+        state = continue_run(run, start, vocabulary)
         validation = Question.of(config, Window.VALIDATION, cohort.silos)
         progress = start_progress(config.schedule.rounds)
 
-        for round_number in range(1, config.schedule.rounds + 1):
+        for round_number in state.rounds_left(config.schedule.rounds):
             clock = Stopwatch()
             job = RoundJob.of(
-                config, round_number, standing.cuts, cohort.silos,
+                config, round_number, state.standing.cuts, cohort.silos,
                 prepared.total_examples,
-                vocabulary=vocabulary, admitted=admitted, last_mean=mean,
+                vocabulary=vocabulary, admitted=admitted, last_mean=state.last_mean,
             )  # fmt: skip
             early = exchange_keys_early(
                 cohort,
@@ -147,11 +166,12 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
                 round_number,
                 config.secure_aggregation,
                 min_silos=config.cohort.min_silos,
-                kind=job.input_kind(model.vector_hash),
+                kind=job.input_kind(state.model.vector_hash),
                 length=job.encoding.length,
                 deadline_seconds=config.cohort.deadline_seconds,
+                attempt=run.attempt,
             )
-            trained = train_on_silos(cohort, model.vector, job, config.cohort)
+            trained = train_on_silos(cohort, state.model.vector, job, config.cohort)
             clock.lap("train")
             summed = aggregate_securely(
                 cohort.only(trained.values),
@@ -159,14 +179,15 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
                 round_number,
                 config.secure_aggregation,
                 min_silos=config.cohort.min_silos,
-                kind=job.input_kind(model.vector_hash),
+                kind=job.input_kind(state.model.vector_hash),
                 deadline_seconds=config.cohort.deadline_seconds,
                 apart=True,
                 early=early,
+                attempt=run.attempt,
             )
             candidate, mean = update_global_model(
-                model, summed, job.encoding, config.server_optimizer, round_number,
-                config.secure_aggregation,
+                state.model, summed, job.encoding, config.server_optimizer,
+                round_number, config.secure_aggregation,
             )  # fmt: skip
             clock.lap("aggregate")
             evaluation = evaluate_on_silos(
@@ -176,17 +197,15 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
             if config.schedule.acceptance == "vote":
                 votes = vote_on_silos(
                     cohort, partial(sum_securely, round_number=round_number),
-                    model.vector, candidate.vector, validation,
+                    state.model.vector, candidate.vector, validation,
                     config.schedule.max_regression, round_number,
                 )  # fmt: skip
             ruling = rule_on(
-                evaluation.ndcg, standing, config.schedule,
+                evaluation.ndcg, state.standing, config.schedule,
                 run_id=run.run_id, round_number=round_number, votes=votes,
             )  # fmt: skip
-            standing = ruling.standing
-            model = candidate if ruling.accepted else model
             clock.lap("evaluate")
-            parent = version = record_round(
+            state = record_round(
                 run,
                 RoundOutcome(
                     run_id=run.run_id,
@@ -207,24 +226,25 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
                     decisions=ruling.decisions,
                     remarks=mean.remarks,
                 ),
-                model.vector,
+                state.after(
+                    round_number,
+                    candidate if ruling.accepted else state.model,
+                    ruling.standing,
+                    mean.update,
+                ),
                 vocabulary,
-                parent,
             )
-            # Before any is accepted, the best model is the one the run began with.
-            if standing.best_round in {0, round_number}:
-                best, best_version = model, version
             update_progress(progress, round_number / config.schedule.rounds)
             announce().round(
                 round_number, config.schedule.rounds, evaluation.headline(mean.loss)
             )
-            if standing.stopped:
+            if state.standing.stopped:
                 break
 
         test = Question.of(config, Window.TEST, cohort.silos)
         results = [
             evaluate_on_silos(
-                cohort, sum_securely, best.vector, test, with_coverage=True
+                cohort, sum_securely, state.best, test, with_coverage=True
             )
         ]
         if config.evaluation.baselines:
@@ -232,7 +252,7 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
         if config.evaluation.local_only:
             preprocess_pooled(hosts, vocabulary, config.preprocessing, prepared)
             pooled = train_for_comparison(
-                hosts, cohort.silos, initial.vector, AloneJob.of(config)
+                hosts, cohort.silos, model.vector, AloneJob.of(config)
             )
             results.append(evaluate_alone(cohort, sum_securely, test))
             if pooled is not None:
@@ -249,9 +269,10 @@ def federated_training(config: FederatedTrainingConfig) -> ModelVersionRecord:
         metrics = [
             row
             for result in results
-            for row in result.records(run.run_id, standing.best_round)
+            for row in result.records(run.run_id, state.standing.best_round)
         ]
-        published = publish_model(run, best_version, metrics)
+        published = publish_model(run, state.best_version, metrics)
+        forget_rounds_on_silos(cohort)
     history = read_history(run)
     publish_artifacts(history, write_run_report(history, config.output_folder))
     return published

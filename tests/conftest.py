@@ -60,6 +60,15 @@ def prefect_session():
 
 
 @pytest.fixture(scope="session")
+def prefect_server():
+    """A Prefect server in a process of its own, reached by address."""
+    from tests.simulators.prefect_server import started_server
+
+    with started_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def silorec_cache() -> Path:
     """Where public data sets are kept; `SILOREC_CACHE` names another folder."""
     from data_contracts.settings.data import DataConfig

@@ -9,24 +9,8 @@ from dataclasses import dataclass, replace
 
 from data_contracts.records import DecisionRecord, Verdict
 from data_contracts.settings.training import ScheduleConfig
+from data_contracts.standing import Standing
 from data_contracts.votes import VoteCount
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How the run stands after some rounds.
-
-    Attributes:
-        best: best validation metric of an accepted model.
-        best_round: the round that reached it; 0 before any.
-        cuts: how often the learning rate was cut.
-        stopped: no further round is to be trained.
-    """
-
-    best: float = -1.0
-    best_round: int = 0
-    cuts: int = 0
-    stopped: bool = False
 
 
 @dataclass(frozen=True)

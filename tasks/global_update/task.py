@@ -17,10 +17,10 @@ from data_contracts.settings.training import (
     SecureAggregationConfig,
     ServerOptimizerConfig,
 )
+from models.global_model import GlobalModel, fresh_model, moved
 from models.vocabulary import FEATURE_NAMES, Vocabulary
 from models.weighted_mean import UpdateEncoding, WeightedMean
 from tasks.global_update.combination import combined
-from tasks.global_update.global_model import GlobalModel, fresh_model, moved
 from tasks.global_update.initialisation import random_start, warm_start
 
 NO_DEFENCES = SecureAggregationConfig()

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from data_contracts.durable_files import write_durably
 from data_contracts.errors import LineageError
-from tasks.lineage.storage import storage_error, write_durably
+from tasks.lineage.storage import storage_error
 
 Tensors = Mapping[str, NDArray[np.float32]]
 

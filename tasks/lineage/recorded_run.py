@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from data_contracts.records import (
     DecisionRecord,
@@ -15,6 +16,7 @@ from data_contracts.records import (
 from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.stopwatch import now_utc
 from tasks.lineage.model_files import ModelFile
+from tasks.lineage.run_state import run_folder
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,26 @@ class RecordedRun:
 
     Attributes:
         store_folder: output folder, absolute.
-        row: its first row.
+        row: the row that this stretch of it began with.
         config: what it does.
+        crashed_flow_runs: Prefect's names of flow runs that died with this run in their
+            hands and could not say so.
     """
 
     store_folder: str
     row: RunRecord
     config: FederatedTrainingConfig
+    crashed_flow_runs: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where the states of this run lie."""
+        return run_folder(self.store_folder, self.run_id)
+
+    @property
+    def attempt(self) -> int:
+        """Of every secure sum in this stretch; the next number is for a second one."""
+        return 2 * self.row.sequence + 1
 
     @property
     def run_id(self) -> str:
@@ -44,7 +59,10 @@ class RecordedRun:
     def ended(self, status: RunStatus, message: str) -> RunRecord:
         """The last row of the run."""
         at = now_utc().isoformat()
-        return replace(self.row, sequence=1, status=status, at=at, message=message)
+        sequence = self.row.sequence + 1
+        return replace(
+            self.row, sequence=sequence, status=status, at=at, message=message
+        )
 
     def quarantined(self, reports: Mapping[str, str]) -> tuple[DecisionRecord, ...]:
         """One decision per quarantined silo, with its report."""

@@ -1,10 +1,8 @@
-"""Files that are there whole or not at all, and one sentence when storage fails."""
+"""One sentence when storage fails."""
 
 from __future__ import annotations
 
 import errno
-import os
-import uuid
 from pathlib import Path
 
 from data_contracts.errors import LineageError
@@ -48,34 +46,3 @@ def storage_error(doing: str, where: Path, error: Exception) -> LineageError:
 def _is(code: int, error: Exception) -> bool:
     # Delta errors carry the operating system's code only in their text.
     return getattr(error, "errno", None) == code or f"(os error {code})" in str(error)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write `content` to `path` such that a crash leaves all of it or no file.
-
-    Temporary file in the same folder, fsync, rename, fsync of the folder.
-
-    Raises:
-        OSError: as the operating system says it; no partial file is left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with unfinished.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's list of files durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -64,9 +64,13 @@ class LineageStore:
     """The Delta tables below `<folder>/lineage`.
 
     Keeps its tables open: a commit to an open table costs a third.
+
+    Attributes:
+        folder: output folder of the runs.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._folder = folder / TABLES_FOLDER
         self._write_ahead = WriteAheadFolder(self._folder / "unfinished")
         self._open_tables: dict[str, DeltaTable] = {}
@@ -110,13 +114,25 @@ class LineageStore:
         What was begun before is finished first, so a failure to write the tables is
         raised one call later at the latest, and nothing that was begun is lost.
         """
-        commit = Commit(run_id, step, code_hash, tuple(records))
+        self.begin_commit(Commit(run_id, step, code_hash, tuple(records)))
+
+    def begin_commit(self, commit: Commit) -> None:
+        """The same, for records that were put together before."""
+        with self._lock, self._explained("write the lineage of a run"):
+            self.settle(commit.run_id)
+            self._write_ahead.put(commit)
+            self._writing = _writer.submit(self._complete, commit)
+
+    def settle(self, run_id: str) -> None:
+        """Complete what a process that died had begun to record of the run.
+
+        Raises:
+            LineageError: storage failed, or an unfinished commit is damaged.
+        """
         with self._lock, self._explained("write the lineage of a run"):
             self.finish()
             for earlier in self._write_ahead.unfinished(run_id):
                 self._complete(earlier)
-            self._write_ahead.put(commit)
-            self._writing = _writer.submit(self._complete, commit)
 
     def finish(self) -> None:
         """Wait until everything that was begun is in the tables.

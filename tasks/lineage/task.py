@@ -25,13 +25,19 @@ from data_contracts.records import (
 from data_contracts.round_outcome import RoundOutcome
 from data_contracts.stopwatch import now_utc
 from data_contracts.workspace import SiloFailure
-from models.parameters import Vector
 from models.recommenders.building import layout_over
 from models.vocabulary import FEATURE_NAMES, Vocabulary
 from tasks.lineage.model_files import LoadedModel, load_model, save_model
 from tasks.lineage.queries import history
 from tasks.lineage.recorded_run import RecordedRun
+from tasks.lineage.run_state import (
+    RunState,
+    read_state,
+    require_same_silos,
+    write_state,
+)
 from tasks.lineage.store import open_store
+from tasks.lineage.write_ahead import Commit
 
 
 @task(
@@ -42,12 +48,12 @@ from tasks.lineage.store import open_store
     retry_delay_seconds=1,
 )
 def record_start(run: RecordedRun) -> None:
-    """Put the run on record, before anything else of it.
+    """Put the run on record, or back on it, before anything else of it.
 
     Raises:
         LineageError: the store cannot be written.
     """
-    _append(run, "status-0", [run.row])
+    _append(run, f"status-{run.row.sequence}", [run.row])
 
 
 @task(
@@ -102,20 +108,19 @@ def record_departures(run: RecordedRun, failures: Mapping[str, SiloFailure]) -> 
 def record_round(
     run: RecordedRun,
     outcome: RoundOutcome,
-    model: Vector,
+    state: RunState,
     vocabulary: Vocabulary,
-    previous: ModelVersionRecord | str,
-) -> ModelVersionRecord:
+) -> RunState:
     """Save the model that a round leaves behind, and record the round; all or nothing.
 
     Safe on disk when this returns; the tables are written while the next round trains.
+    What dies from now on, the run can be continued after this round.
 
     Args:
         run: the run.
         outcome: what happened in the round.
-        model: float32 [d], finite.
-        vocabulary: its items.
-        previous: the version before, or the hash of a base model, or nothing.
+        state: after the round.
+        vocabulary: items of the model.
 
     Raises:
         LineageError: the model is not finite or the folder cannot be written.
@@ -123,21 +128,50 @@ def record_round(
     architecture = run.config.model
     file = save_model(
         Path(run.store_folder),
-        layout_over(architecture, vocabulary).split(model) | vocabulary.frozen,
+        layout_over(architecture, vocabulary).split(state.model.vector)
+        | vocabulary.frozen,
         {
             "model": architecture.model_dump_json(exclude={"init_from"}),
             FEATURE_NAMES: json.dumps(vocabulary.feature_names, ensure_ascii=False),
         },
         vocabulary.items,
     )
+    previous = state.version or state.base_sha256
     version = run.model_version(outcome.round_number, file, previous)
-    open_store(run.store_folder).begin(
-        [version, *outcome.records(version.sha256)],
-        run_id=run.run_id,
-        step=f"round-{outcome.round_number}",
-        code_hash=run.row.code_hash,
+    records = (version, *outcome.records(version.sha256))
+    step = f"round-{outcome.round_number}"
+    commit = Commit(run.run_id, step, run.row.code_hash, records)
+    recorded = state.recorded(version)
+    write_state(run.folder, recorded, commit, run.config)
+    open_store(run.store_folder).begin_commit(commit)
+    return recorded
+
+
+@task(name="Continue run", cache_policy=NO_CACHE)
+def continue_run(run: RecordedRun, start: RunState, vocabulary: Vocabulary) -> RunState:
+    """The state after the last finished round; `start`, if there is none.
+
+    Args:
+        run: the run.
+        start: as it stands before round 1.
+        vocabulary: items of the model.
+
+    Raises:
+        ResumeError: other silos or other data than before, or the state is damaged.
+        LineageError: the model is missing or damaged, or storage failed.
+    """
+    found = read_state(run.folder, run.config, vocabulary) if run.row.sequence else None
+    if found is None:
+        return start
+    state, commit = found
+    require_same_silos(run.run_id, state, start)
+    # The tables may lack the rows of a round whose process died right after it.
+    open_store(run.store_folder).begin_commit(commit)
+    announce().note(
+        f"Run {run.run_id} continues after round {state.round_number} of "
+        f"{run.config.schedule.rounds}."
     )
-    return version
+    return state
 
 
 @task(
@@ -148,16 +182,17 @@ def record_round(
     retry_delay_seconds=1,
 )
 def publish_model(
-    run: RecordedRun, best: ModelVersionRecord, metrics: Sequence[MetricRecord]
+    run: RecordedRun, best: ModelVersionRecord | None, metrics: Sequence[MetricRecord]
 ) -> ModelVersionRecord:
     """Record the model that the run stands for, its figures, and the run's end.
 
     Raises:
         LineageError: the store cannot be written.
     """
+    assert best is not None, "a schedule has at least one round"
     published = replace(best, published=True, at=now_utc().isoformat())
     end = run.ended(RunStatus.COMPLETED, "")
-    _append(run, "status-1", [published, *metrics, end])
+    _append(run, f"status-{end.sequence}", [published, *metrics, end])
     open_store(run.store_folder).compact()
     return published
 
@@ -175,7 +210,8 @@ def record_end(run: RecordedRun, status: RunStatus, message: str) -> None:
     Raises:
         LineageError: the store cannot be written.
     """
-    _append(run, "status-1", [run.ended(status, message)])
+    end = run.ended(status, message)
+    _append(run, f"status-{end.sequence}", [end])
 
 
 @task(name="Load checkpoint", cache_policy=NO_CACHE)

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_contracts.durable_files import write_durably
 from data_contracts.errors import LineageError
 from data_contracts.records import Record
 from tasks.lineage.schema import TABLES, grouped
-from tasks.lineage.storage import write_durably
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
@@ -52,7 +53,7 @@ class WriteAheadFolder:
 
     def put(self, commit: Commit) -> None:
         """Remember the commit until `drop`."""
-        write_durably(self._path(commit), _encode(commit))
+        write_durably(self._path(commit), json.dumps(encoded_commit(commit)).encode())
 
     def drop(self, commit: Commit) -> None:
         """The commit is complete."""
@@ -84,34 +85,42 @@ class WriteAheadFolder:
         return self.folder / f"{commit.run_id}.{commit.step}.json"
 
 
-def _encode(commit: Commit) -> bytes:
+def encoded_commit(commit: Commit) -> dict[str, Any]:
+    """The commit as JSON."""
     tables = {
         table.name: [vars(record) for record in records]
         for table, records in grouped(commit.records).items()
     }
-    return json.dumps(
-        {
-            "run_id": commit.run_id,
-            "step": commit.step,
-            "code_hash": commit.code_hash,
-            "tables": tables,
-        }
-    ).encode()
+    return {
+        "run_id": commit.run_id,
+        "step": commit.step,
+        "code_hash": commit.code_hash,
+        "tables": tables,
+    }
+
+
+def decoded_commit(content: Mapping[str, Any]) -> Commit:
+    """The commit behind its JSON.
+
+    Raises:
+        KeyError: it is none.
+        TypeError: it is of another version.
+    """
+    return Commit(
+        content["run_id"],
+        content["step"],
+        content["code_hash"],
+        tuple(
+            table.record(**row)
+            for table in TABLES
+            for row in content["tables"].get(table.name, ())
+        ),
+    )
 
 
 def _decode(path: Path) -> Commit:
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-        return Commit(
-            content["run_id"],
-            content["step"],
-            content["code_hash"],
-            tuple(
-                table.record(**row)
-                for table in TABLES
-                for row in content["tables"].get(table.name, ())
-            ),
-        )
+        return decoded_commit(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError):
         raise LineageError(
             f"unfinished commit {path} is damaged or of another version of silorec; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass
 
@@ -34,8 +35,15 @@ from models.recommenders.warm import warm_recommender
 from models.row_admission import RowAdmission
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems, Vocabulary
-from models.weighted_mean import UpdateEncoding, WeightedMean, shortened
+from models.weighted_mean import UpdateEncoding, shortened
 from tasks.local_training.commitments import commit_to
+from tasks.local_training.kept_updates import (
+    KeptUpdate,
+    forget_updates,
+    keep_update,
+    kept_update,
+    last_error,
+)
 from tasks.local_training.trainer import train, training_seed
 
 
@@ -73,7 +81,7 @@ class RoundJob:
         *,
         vocabulary: Vocabulary,
         admitted: NDArray[np.bool_] | None = None,
-        last_mean: WeightedMean | None = None,
+        last_mean: NDArray[np.floating] | None = None,
     ) -> RoundJob:
         """The job of one round.
 
@@ -85,7 +93,7 @@ class RoundJob:
             total_examples: training targets of all silos.
             vocabulary: the items.
             admitted: bool [V], items whose rows take part in the sum; None: all.
-            last_mean: what the round before summed up to.
+            last_mean: float [d], the mean update of the round before.
         """
         layout = layout_over(config.model, vocabulary)
         encoding = UpdateEncoding.of(
@@ -93,7 +101,7 @@ class RoundJob:
             len(silos),
             config.secure_aggregation.clip,
             ring_bits=config.secure_aggregation.ring_bits,
-            last_mean=None if last_mean is None else last_mean.update,
+            last_mean=last_mean,
             admission=None
             if admitted is None
             else RowAdmission.of(admitted, layout, ITEM_TABLE),
@@ -115,12 +123,17 @@ class RoundJob:
         """What every contribution to the sum of this round must be."""
         return InputKind(self.encoding.ring_bits, self.encoding.fingerprint, model_hash)
 
-
-@dataclass(frozen=True)
-class Carried:
-    """What rounding and clipping took from the last contribution; stays in the silo."""
-
-    error: NDArray[np.float32] | None
+    def made_of(self, model_hash: str, data: SequenceData) -> str:
+        """SHA-256 of everything that an update follows from."""
+        parts = (
+            model_hash, self.encoding.fingerprint, self.round_number,
+            self.learning_rate.hex(), self.model.model_dump_json(),
+            self.training.model_dump_json(), self.weight_unit, self.num_silos,
+        )  # fmt: skip
+        digest = hashlib.sha256(repr(parts).encode())
+        for array in (data.items, data.offsets, data.train_end):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
 
 def train_round(
@@ -128,9 +141,24 @@ def train_round(
 ) -> TrainingReceipt:
     """Train on the silo's data and shelve the encoded update for the secure sum.
 
+    Once: asked again for the same round, the silo shelves what it made then.
+
     Raises:
         NotFiniteError: loss or update is NaN or infinite; nothing is shelved.
     """
+    model_hash = vector_hash(global_model)
+    key = job.made_of(model_hash, workspace.get(SequenceData))
+    kept = kept_update(workspace.folder, workspace.run_id, job.round_number)
+    if kept is None or kept.key != key:
+        kept = _trained(workspace, global_model, job, key)
+        keep_update(workspace.folder, workspace.run_id, job.round_number, kept)
+    workspace.put(Contribution(kept.words, job.input_kind(model_hash)))
+    return kept.receipt
+
+
+def _trained(
+    workspace: SiloWorkspace, global_model: Vector, job: RoundJob, key: str
+) -> KeptUpdate:
     began = time.monotonic()
     data, module = workspace.get(SequenceData), warm_recommender(workspace, job.model)
     write_vector(module, global_model)
@@ -152,22 +180,24 @@ def train_round(
     model_delta = read_vector(module)
     model_delta -= global_model
     model_delta = shortened(model_delta, job.training.max_update_norm)
-    # What rounding took from the last contribution is made good in this one.
-    carried = workspace.get(Carried).error if workspace.has(Carried) else None
     seed = training_seed(job.training.seed, workspace.silo, job.round_number)
     encoded = job.encoding.encode(
         model_delta,
         weight,
         loss,
         dither=np.random.default_rng([seed, 1]).random,
-        carried=carried,
+        # What rounding took from the last contribution is made good in this one.
+        carried=last_error(workspace.folder, workspace.run_id, job.round_number),
     )
-    workspace.put(Carried(encoded.error))
-    kind = job.input_kind(vector_hash(global_model))
-    workspace.put(Contribution(encoded.words, kind))
-    key = f"{workspace.run_id}/{job.round_number}"
-    commitment = commit_to(encoded.words, workspace.folder, key)
-    return TrainingReceipt(commitment, seconds, code_hash())
+    round_key = f"{workspace.run_id}/{job.round_number}"
+    commitment = commit_to(encoded.words, workspace.folder, round_key)
+    receipt = TrainingReceipt(commitment, seconds, code_hash())
+    return KeptUpdate(key, encoded.words, encoded.error, receipt)
+
+
+def forget_rounds(workspace: SiloWorkspace) -> None:
+    """The run has ended: delete what was kept to finish an interrupted round."""
+    forget_updates(workspace.folder, workspace.run_id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from models.parameters import Vector
 from tasks.local_training.silo_side import (
     AloneJob,
     RoundJob,
+    forget_rounds,
     hand_over_pooled_model,
     train_alone,
     train_round,
@@ -78,3 +79,8 @@ def train_for_comparison(
     trained = members.call(train_alone, members.broadcast(initial_model), job).values
     pooled = members.only(set(trained) & {POOLED_SILO_NAME})
     return pooled.call(hand_over_pooled_model).values.get(POOLED_SILO_NAME)
+
+
+def forget_rounds_on_silos(cohort: Cohort) -> None:
+    """The model is published: silos delete what they kept for interrupted rounds."""
+    cohort.call(forget_rounds)

@@ -43,6 +43,8 @@ from tasks.secure_aggregation.identity import Identity
 from tasks.secure_aggregation.key_holder import KeyHolder
 from tasks.secure_aggregation.silo_records import (
     claim_sum,
+    claimed_silos,
+    note_input,
     pin_identities,
 )
 
@@ -102,6 +104,7 @@ def upload_masked_input(
     """
     offered_contribution(workspace, workspace.get(AggregationTerms))
     words = workspace.take(Contribution).words
+    note_input(workspace.folder, workspace.get(AggregationTerms), words)
     compute = workspace.config.compute
     return workspace.get(Client).mask_input(
         delivery, words, threads=compute.threads if compute else 1
@@ -111,10 +114,18 @@ def upload_masked_input(
 def confirm_survivors(
     workspace: SiloWorkspace, survivors: SurvivorList
 ) -> Confirmation:
-    """Sign the list of survivors; for a round, at most once in this silo's life."""
+    """Sign the list of survivors; for a round, of no other silos in this one's life."""
     confirmation = workspace.get(Client).confirm_survivors(survivors)
-    claim_sum(workspace.folder, workspace.get(AggregationTerms))
+    claim_sum(workspace.folder, workspace.get(AggregationTerms), survivors.silos)
     return confirmation
+
+
+def confirmed_silos(
+    workspace: SiloWorkspace, terms: AggregationTerms
+) -> tuple[str, ...]:
+    """Whose sum this silo confirmed in an earlier attempt of the round, if any."""
+    require_terms(workspace, terms)
+    return claimed_silos(workspace.folder, terms)
 
 
 def reveal_shares(workspace: SiloWorkspace, confirmed: ConfirmedList) -> RevealedShares:
@@ -175,6 +186,7 @@ def upload_encrypted_input(
     Identities that this silo meets for the first time are pinned from now on.
     """
     words = workspace.take(Contribution).words
+    note_input(workspace.folder, workspace.get(AggregationTerms), words)
     upload = workspace.get(KeyHolder).encrypt_input(delivery, words)
     seen = {key.silo: key.identity for key in delivery.roster.keys}
     pin_identities(workspace.folder, seen)
@@ -184,9 +196,9 @@ def upload_encrypted_input(
 def confirm_encrypted_survivors(
     workspace: SiloWorkspace, survivors: SurvivorList
 ) -> Confirmation:
-    """Sign the list of survivors; for a round, at most once in this silo's life."""
+    """Sign the list of survivors; for a round, of no other silos in this one's life."""
     confirmation = workspace.get(KeyHolder).confirm_survivors(survivors)
-    claim_sum(workspace.folder, workspace.get(AggregationTerms))
+    claim_sum(workspace.folder, workspace.get(AggregationTerms), survivors.silos)
     return confirmation
 
 

@@ -33,7 +33,7 @@ from tasks.secure_aggregation.seed_boxes import (
     split_context,
     upload_commitment,
 )
-from tasks.secure_aggregation.silo_records import claim_sum, pin_identities
+from tasks.secure_aggregation.silo_records import claim_sum, note_input, pin_identities
 
 
 def open_audit(workspace: SiloWorkspace, terms: AggregationTerms) -> AuditorKey:
@@ -81,6 +81,7 @@ def upload_split_input(
     context = split_context(terms, contribution.words.size, auditor)
     seed, salt = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(SALT_BYTES)
     words = workspace.take(Contribution).words
+    note_input(workspace.folder, terms, words)
     words = words if words.flags.writeable else words.copy()
     compute = workspace.config.compute
     mask = mask_of(seed, context, terms.seat(workspace.silo))
@@ -94,16 +95,15 @@ def upload_split_input(
         Identity(workspace.secret("identity")),
         secrets.token_bytes,
     )
-    claim_sum(workspace.folder, terms)
     return SplitInput(workspace.silo, context, words, salt, box)
 
 
 def sum_masks(workspace: SiloWorkspace, request: MaskRequest) -> MaskSum:
-    """The auditor adds up masks; for a round, at most once in its life."""
+    """The auditor adds up masks; for a round, those of no other silos in its life."""
     auditor = workspace.get(Auditor)
     compute = workspace.config.compute
     summed = auditor.sum_masks(request, threads=compute.threads if compute else 1)
-    claim_sum(workspace.folder, auditor.terms)
+    claim_sum(workspace.folder, auditor.terms, [box.silo for box in request.boxes])
     seen = {box.silo: box.identity for box in request.boxes}
     pin_identities(workspace.folder, seen)
     return summed

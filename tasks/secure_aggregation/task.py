@@ -33,6 +33,7 @@ from data_contracts.workspace import COUNTS, Cohort, InputKind
 from models.fixed_point import limit_for
 from models.privacy.joint_noise import JointNoise
 from tasks.secure_aggregation.adder import require_size
+from tasks.secure_aggregation.confirmed_before import confirmed_before
 from tasks.secure_aggregation.early_keys import EarlyKeys
 from tasks.secure_aggregation.groups import sum_in_groups
 from tasks.secure_aggregation.homomorphic import run_homomorphic
@@ -63,6 +64,7 @@ def aggregate_securely(
     deadline_seconds: float | None = None,
     apart: bool = False,
     early: EarlyKeys | None = None,
+    attempt: int = 1,
 ) -> SecureSum:
     """The exact integer sum of the silos' shelved contributions.
 
@@ -77,21 +79,26 @@ def aggregate_securely(
         apart: also keep the parts, if `config` says that they are to be compared.
         early: keys that were exchanged while the silos made their contributions; with
             too few of them left, or none, the exchange is done now.
+        attempt: above 1, an earlier one of the run may have come to confirmations; the
+            round is then finished with exactly those silos.
 
     Raises:
         ConfigError: a single silo, unless the mode is plain; mode homomorphic without
             TenSEAL or with a vector that is too long.
         QuorumLostError: too few silos, or groups, are left to open the sum.
     """
+    apart = apart and config.keeps_parts
+    terms = _terms(cohort, purpose, round_number, config, min_silos, kind, attempt)
+    if bound := _bound_by_earlier_attempts(cohort, terms, config, apart):
+        cohort = cohort.only(bound)
+        terms = _terms(cohort, purpose, round_number, config, min_silos, kind, attempt)
     members = cohort.silos
     _require_silos(members, min_silos, purpose, round_number, config)
-    terms = _terms(cohort, purpose, round_number, config, min_silos, kind)
-    apart = apart and config.keeps_parts
     run = partial(_runner(config, apart), deadline_seconds=deadline_seconds)
     if early:
         if summed := early.finished_with(members):
             return summed
-        terms = replace(terms, attempt=2)
+        terms = replace(terms, attempt=attempt + 1)
     if not apart or config.groups == 1:
         return run(cohort, terms)
     summed = sum_in_groups(
@@ -144,6 +151,24 @@ def sum_private_step(
     return PrivateSum.of(replace(summed, dropped=lost), noise)
 
 
+def _bound_by_earlier_attempts(
+    cohort: Cohort,
+    terms: AggregationTerms,
+    config: SecureAggregationConfig,
+    apart: bool,
+) -> frozenset[str]:
+    """Silos that the sum must be of, because they confirmed one before a crash.
+
+    Groups are dealt as before, and each silo sees to it that its own is the same.
+    """
+    free = config.mode == "plain" or (apart and config.groups > 1)
+    if free or terms.attempt == 1 or not terms.round_number:
+        return frozenset()
+    return confirmed_before(
+        cohort, terms, with_auditor=config.mode == "two-aggregators"
+    )
+
+
 def exchange_keys_early(
     cohort: Cohort,
     purpose: str,
@@ -154,6 +179,7 @@ def exchange_keys_early(
     kind: InputKind,
     length: int,
     deadline_seconds: float,
+    attempt: int = 1,
 ) -> EarlyKeys | None:
     """Begin a sum while the silos are still busy with what goes into it.
 
@@ -167,13 +193,14 @@ def exchange_keys_early(
         kind: ring, encoding and global model of the contributions.
         length: words of a contribution.
         deadline_seconds: silos that take longer in a phase are left out.
+        attempt: of the sum; each has its own keys.
 
     Returns:
         What `aggregate_securely` takes as `early`; None: nothing can be done early.
     """
     if config.mode != "masked" or config.groups > 1 or len(cohort.silos) < 2:
         return None
-    terms = _terms(cohort, purpose, round_number, config, min_silos, kind)
+    terms = _terms(cohort, purpose, round_number, config, min_silos, kind, attempt)
     return EarlyKeys(cohort, terms, length, deadline_seconds)
 
 
@@ -184,6 +211,7 @@ def _terms(
     config: SecureAggregationConfig,
     min_silos: int,
     kind: InputKind,
+    attempt: int,
 ) -> AggregationTerms:
     members = cohort.silos
     return AggregationTerms(
@@ -194,6 +222,7 @@ def _terms(
         threshold=threshold_for(len(members)),
         min_silos=min_silos,
         kind=kind,
+        attempt=attempt,
         manifest_hash=_manifest_hash(config),
         neighbours=usual_neighbours(len(members)) if config.graph == "auto" else 0,
     )

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-import socket
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,24 +33,6 @@ class CommandRun:
 
     sandbox: Sandbox
     done: subprocess.CompletedProcess[str]
-
-
-@dataclass(frozen=True)
-class PrefectServer:
-    """A running server of its own."""
-
-    api: str
-
-    def ask(self, path: str, **filters: Any) -> list[dict[str, Any]]:
-        """POST a filter."""
-        request = urllib.request.Request(
-            f"{self.api}/{path}",
-            json.dumps(filters).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            told: list[dict[str, Any]] = json.load(reply)
-        return told
 
 
 @pytest.fixture(scope="session")
@@ -93,46 +69,6 @@ def edited(text: str, silos: tuple[SiloConfig, ...]) -> str:
             assert times == 1
         text = f"{head}\n{section}:\n{body}"
     return text
-
-
-@pytest.fixture(scope="session")
-def prefect_server():
-    """`prefect server start` on a free port, with a home of its own."""
-    with sandbox() as machine, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-        probe.close()
-        command = [sys.executable, "-m", "prefect", "server", "start", "--port", port]
-        environment = machine.environment() | {
-            "PREFECT_HOME": str(machine.home),
-            "DO_NOT_TRACK": "1",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        }
-        process = subprocess.Popen(
-            command,
-            cwd=machine.work,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        api = f"http://127.0.0.1:{port}/api"
-        try:
-            wait_for(f"{api}/health", process)
-            yield PrefectServer(api)
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    give_up = time.monotonic() + SERVER_SECONDS
-    while time.monotonic() < give_up and process.poll() is None:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    pytest.fail(f"the Prefect server did not answer in {SERVER_SECONDS:g} s")
 
 
 @pytest.fixture(scope="session")

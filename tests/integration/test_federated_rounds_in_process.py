@@ -127,7 +127,11 @@ def test_a_narrow_ring_sends_less_and_learns_as_much(federation, ring_bits):
         wide, *_ = play_round(federation, wide, round_number)
     for round_number in range(1, 7):
         narrow, mean, _, summed = play_round(
-            federation, narrow, round_number, secure=secure, last_mean=mean
+            federation,
+            narrow,
+            round_number,
+            secure=secure,
+            last_mean=None if mean is None else mean.update,
         )
         sent.append(max(summed.bytes_up.values()))
     assert sent[0] > 4 * len(wide.vector)

@@ -12,10 +12,11 @@ import pytest
 
 from data_contracts.errors import FailureReason
 from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.standing import Standing
 from models.sequences import Window
 from tasks.evaluation.silo_side import Question
 from tasks.evaluation.task import evaluate_on_silos, vote_on_silos
-from tasks.global_update.acceptance import Standing, rule_on
+from tasks.global_update.acceptance import rule_on
 from tasks.global_update.task import initialise_global_model, update_global_model
 from tasks.local_training.silo_side import RoundJob
 from tasks.local_training.task import train_on_silos

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,3 +108,12 @@ class InProcessCohort:
             {s: values[s] for s in called if s in values},
             {s: failures[s] for s in called if s in failures},
         )
+
+
+@contextmanager
+def silos_in_process(
+    silos: Iterable[SiloConfig], config: Any, run_id: str
+) -> Iterator[InProcessCohort]:
+    """Stands for `open_cohort`."""
+    folder = Path(config.output_folder).resolve() / "silos"
+    yield InProcessCohort(silos, folder, run_id)

@@ -6,11 +6,12 @@ import pytest
 from data_contracts.records import Verdict
 from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.training import ScheduleConfig, ServerOptimizerConfig
+from data_contracts.standing import Standing
 from data_contracts.votes import VoteCount
 from models.fixed_point import signed
+from models.global_model import fresh_model
 from models.weighted_mean import Block, UpdateEncoding
-from tasks.global_update.acceptance import Standing, rule_on
-from tasks.global_update.global_model import fresh_model
+from tasks.global_update.acceptance import rule_on
 from tasks.global_update.task import update_global_model
 
 SCHEDULE = ScheduleConfig(

@@ -94,12 +94,22 @@ def test_a_round_is_summed_once_also_by_an_auditor_that_started_anew(tmp_path):
 
 
 def test_a_silo_sends_one_input_a_round_also_when_it_started_anew(tmp_path):
-    _, cohort = federation(tmp_path)
+    inputs, cohort = federation(tmp_path)
     aggregate(cohort)
-    (tmp_path / AUDITOR_NAME / "confirmed_sums").rename(tmp_path / "forgotten")
     _, again = federation(tmp_path)
+    for silo in again.silos:
+        again.workspaces[silo].put(Contribution(inputs[silo] + 1))
     with pytest.raises(QuorumLostError, match="0 of 5 silos are left"):
         aggregate(again)
+
+
+def test_after_a_crash_the_auditor_says_whose_sum_must_be_finished(tmp_path):
+    inputs, cohort = federation(tmp_path)
+    cohort.sabotage["silo-3", UPLOAD] = SiloError("gone")
+    aggregate(cohort)
+    _, again = federation(tmp_path)
+    left = {silo: words for silo, words in inputs.items() if silo != "silo-3"}
+    assert aggregate(again, attempt=2).total.tolist() == integer_sum(left)
 
 
 def test_a_false_auditor_is_found_out_by_silos_that_know_the_true_one(tmp_path):

@@ -1,0 +1,33 @@
+"""What the suite found: figures at its end, and the table in the documentation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.matrix import PLAYED, table_of, with_table
+
+
+def pytest_addoption(parser):
+    parser.addoption("--matrix", help="document whose table is written anew")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter, config):
+    if not PLAYED:
+        return
+    identical = sum(end.identical for end in PLAYED.values())
+    figures = {
+        "kill_points": (len(PLAYED), ">= 30"),
+        "kill_points_bit_identical": (identical, "all of them"),
+    }
+    terminalreporter.write_line("")
+    for name, (value, goal) in figures.items():
+        line = {"figure": name, "value": value, "unit": "points", "goal": goal}
+        terminalreporter.write_line(json.dumps(line))
+    if document := config.getoption("--matrix", None):
+        path = Path(document)
+        text = with_table(path.read_text("utf-8"), table_of(PLAYED))
+        path.write_text(text, "utf-8")
