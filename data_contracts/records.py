@@ -173,6 +173,30 @@ class ModelVersionRecord:
     at: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class PrivacyRecord:
+    """One silo's privacy ledger, as it stood when a run was charged or settled.
+
+    `ledger_head` mirrors the ledger: whoever shortens or rewrites it is found out.
+    """
+
+    run_id: str
+    silo: str
+    entry: str
+    at: str
+    mode: str
+    metrics: str
+    epsilon: float
+    budget: float
+    delta: float
+    period: str
+    noise_multiplier: float
+    sampling_probability: float
+    steps: int
+    ledger_entries: int
+    ledger_head: str
+
+
 Record = (
     RunRecord
     | ContractRecord
@@ -182,7 +206,9 @@ Record = (
     | MetricRecord
     | DecisionRecord
     | ModelVersionRecord
+    | PrivacyRecord
 )
+
 
 KEYS: dict[type, tuple[str, ...]] = {
     RunRecord: ("run_id", "sequence"),
@@ -193,6 +219,7 @@ KEYS: dict[type, tuple[str, ...]] = {
     MetricRecord: ("run_id", "round_number", "subject", "silo", "window", "metric"),
     DecisionRecord: ("run_id", "round_number", "verdict", "silo"),
     ModelVersionRecord: ("run_id", "round_number", "published"),
+    PrivacyRecord: ("run_id", "silo", "entry"),
 }
 
 
@@ -208,3 +235,4 @@ class RunHistory:
     metrics: tuple[MetricRecord, ...]
     decisions: tuple[DecisionRecord, ...]
     models: tuple[ModelVersionRecord, ...]
+    privacy: tuple[PrivacyRecord, ...] = ()

@@ -22,6 +22,7 @@ from data_contracts.settings.data import (
     DataConfig,
     PreprocessingConfig,
 )
+from data_contracts.settings.privacy import PrivacyConfig
 from data_contracts.settings.training import (
     EvaluationConfig,
     LocalTrainingConfig,
@@ -81,6 +82,7 @@ class FederatedTrainingConfig(Section):
         default_factory=ServerOptimizerConfig
     )
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
 
     @model_validator(mode="after")
@@ -116,6 +118,62 @@ class FederatedTrainingConfig(Section):
                 "remove one"
             )
         return self
+
+    @model_validator(mode="after")
+    def _keeps_its_privacy(self) -> FederatedTrainingConfig:
+        if self.privacy.on and (complaint := self._privacy_complaint()):
+            raise ValueError(complaint)
+        return self
+
+    @property
+    def told_contracts(self) -> ContractConfig:
+        """The data contract, without counts of rows in a private run."""
+        if not self.privacy.on:
+            return self.contracts
+        return self.contracts.model_copy(update={"tell_counts": False})
+
+    @property
+    def moving_optimizer(self) -> ServerOptimizerConfig:
+        """What moves the global model: with joint noise, Adam along mean gradients."""
+        if self.privacy.mode != "joint":
+            return self.server_optimizer
+        return ServerOptimizerConfig(
+            name="adam",
+            learning_rate=self.privacy.learning_rate,
+            momentum=0.9,
+            second_momentum=0.99,
+            epsilon=1e-8,
+            weighting="uniform",
+        )
+
+    def _privacy_complaint(self) -> str:
+        """What the other sections ask for that a private run must not do."""
+        secure, joint = self.secure_aggregation, self.privacy.mode == "joint"
+        enough = self.privacy.colluding_silos + 1
+        complaints = {
+            "preprocessing.protocol global-time counts interactions per day, which "
+            "privacy.mode has no noise for; set it to leave-one-out": (
+                self.preprocessing.protocol == "global-time"
+            ),
+            "secure_aggregation.min_silos_per_item counts what people use, which "
+            "privacy.mode has no noise for; set it to 1": (
+                secure.min_silos_per_item > 1
+            ),
+            "privacy.mode joint needs secure_aggregation.mode masked or "
+            "two-aggregators: a share of noise alone hides nobody": (
+                joint and secure.mode not in {"masked", "two-aggregators"}
+            ),
+            "privacy.mode joint adds all silos up at once; set "
+            "secure_aggregation.groups to 1, combine to mean and norm_bound to null": (
+                joint and secure.keeps_parts
+            ),
+            f"privacy.mode joint with privacy.colluding_silos "
+            f"{self.privacy.colluding_silos} needs cohort.min_silos {enough} or more: "
+            "noise that colluders know hides nobody": (
+                joint and self.cohort.min_silos < enough
+            ),
+        }
+        return next((told for told, true in complaints.items() if true), "")
 
     def config_hash(self) -> str:
         """SHA-256 of the sections that may change the result, in canonical JSON."""

@@ -26,9 +26,10 @@ from tasks.evaluation.task import (
     evaluate_baselines,
     evaluate_on_silos,
     num_transitions,
+    release_private_metrics,
     vote_on_silos,
 )
-from tasks.global_update.acceptance import rule_on
+from tasks.global_update.acceptance import accept_unseen, rule_on
 from tasks.global_update.task import initialise_global_model, update_global_model
 from tasks.ingestion.task import load_silo_tables, pooled_silos, prepare_silos
 from tasks.lineage.run_lifecycle import recorded_run
@@ -40,15 +41,22 @@ from tasks.lineage.task import (
     read_history,
     record_admission,
     record_departures,
+    record_privacy,
     record_round,
 )
-from tasks.local_training.silo_side import AloneJob, RoundJob
+from tasks.local_training.jobs import job_of_round
+from tasks.local_training.silo_side import AloneJob
 from tasks.local_training.task import (
     forget_rounds_on_silos,
     train_for_comparison,
     train_on_silos,
 )
 from tasks.preprocessing.task import preprocess_on_silos, preprocess_pooled
+from tasks.privacy_budget.task import (
+    charge_privacy,
+    settle_privacy,
+    start_from_popularity,
+)
 from tasks.reporting.task import (
     publish_artifacts,
     start_progress,
@@ -67,6 +75,8 @@ from tasks.vocabulary.task import (
     agree_on_vocabulary,
     describe_vocabulary,
 )
+
+PRIVATE_ROUND = "private: what it is worth is measured once, at the end"
 
 
 @flow(
@@ -99,7 +109,7 @@ def federated_training(
         loaded = load_silo_tables(hosts)
         admission = admit_silos(
             hosts.only(silo.name for silo in silos),
-            config.contracts,
+            config.told_contracts,
             run_id=run.run_id,
             min_silos=config.cohort.min_silos,
             loading_failures=loaded.failures,
@@ -121,13 +131,23 @@ def federated_training(
             cohort,
             sum_securely,
             min_interactions_per_item=config.preprocessing.min_interactions_per_item,
+            public_only=config.privacy.on,
         )
         vocabulary = describe_vocabulary(cohort, vocabulary, config.model)
         prepared = preprocess_on_silos(
-            cohort, sum_securely, vocabulary, config.preprocessing
-        )
+            cohort, sum_securely, vocabulary, config.preprocessing,
+            tell_sizes=not config.privacy.on,
+        )  # fmt: skip
         record_departures(run, prepared.replies.failures)
         cohort = hosts.only(prepared.replies.values)
+        charged = charge_privacy(
+            cohort, config.privacy, config.schedule.rounds,
+            min_silos=config.cohort.min_silos,
+        )  # fmt: skip
+        if charged:
+            record_privacy(run, "charged", charged.statements, charged.plan)
+            record_departures(run, charged.refusals)
+            cohort = hosts.only(charged.statements)
         say_what_is_exposed(cohort.silos, config.secure_aggregation)
         admitted = admit_items(
             cohort,
@@ -135,9 +155,10 @@ def federated_training(
             min_silos_per_item=config.secure_aggregation.min_silos_per_item,
         )
 
+        vocabulary = start_from_popularity(cohort, vocabulary, charged)
         base = load_checkpoint(config.model.init_from)
         model = initialise_global_model(
-            config.model, vocabulary, config.server_optimizer, base
+            config.model, vocabulary, config.moving_optimizer, base
         )
         require_sums_fit(
             {
@@ -155,10 +176,10 @@ def federated_training(
 
         for round_number in state.rounds_left(config.schedule.rounds):
             clock = Stopwatch()
-            job = RoundJob.of(
+            job = job_of_round(
                 config, round_number, state.standing.cuts, cohort.silos,
-                prepared.total_examples,
-                vocabulary=vocabulary, admitted=admitted, last_mean=state.last_mean,
+                prepared.total_examples, vocabulary=vocabulary, admitted=admitted,
+                last_mean=state.last_mean, charged=charged.plan if charged else None,
             )  # fmt: skip
             early = exchange_keys_early(
                 cohort,
@@ -186,24 +207,27 @@ def federated_training(
                 attempt=run.attempt,
             )
             candidate, mean = update_global_model(
-                state.model, summed, job.encoding, config.server_optimizer,
+                state.model, summed, job.encoding, config.moving_optimizer,
                 round_number, config.secure_aggregation,
             )  # fmt: skip
             clock.lap("aggregate")
-            evaluation = evaluate_on_silos(
-                cohort, sum_securely, candidate.vector, validation
-            )
-            votes = None
-            if config.schedule.acceptance == "vote":
-                votes = vote_on_silos(
-                    cohort, partial(sum_securely, round_number=round_number),
-                    state.model.vector, candidate.vector, validation,
-                    config.schedule.max_regression, round_number,
+            if charged:  # whoever chooses by private metrics releases them
+                evaluation, ruling = None, accept_unseen(round_number)
+            else:
+                evaluation = evaluate_on_silos(
+                    cohort, sum_securely, candidate.vector, validation
+                )
+                votes = None
+                if config.schedule.acceptance == "vote":
+                    votes = vote_on_silos(
+                        cohort, partial(sum_securely, round_number=round_number),
+                        state.model.vector, candidate.vector, validation,
+                        config.schedule.max_regression, round_number,
+                    )  # fmt: skip
+                ruling = rule_on(
+                    evaluation.ndcg, state.standing, config.schedule,
+                    run_id=run.run_id, round_number=round_number, votes=votes,
                 )  # fmt: skip
-            ruling = rule_on(
-                evaluation.ndcg, state.standing, config.schedule,
-                run_id=run.run_id, round_number=round_number, votes=votes,
-            )  # fmt: skip
             clock.lap("evaluate")
             state = record_round(
                 run,
@@ -222,7 +246,11 @@ def federated_training(
                     clipped_coordinates=mean.clipped,
                     seconds=clock.seconds(),
                     model_bytes=candidate.vector.nbytes,
-                    metrics=evaluation.records(run.run_id, round_number),
+                    metrics=(
+                        evaluation.records(run.run_id, round_number)
+                        if evaluation
+                        else ()
+                    ),
                     decisions=ruling.decisions,
                     remarks=mean.remarks,
                 ),
@@ -236,20 +264,27 @@ def federated_training(
             )
             update_progress(progress, round_number / config.schedule.rounds)
             announce().round(
-                round_number, config.schedule.rounds, evaluation.headline(mean.loss)
+                round_number,
+                config.schedule.rounds,
+                evaluation.headline(mean.loss) if evaluation else PRIVATE_ROUND,
             )
             if state.standing.stopped:
                 break
 
         test = Question.of(config, Window.TEST, cohort.silos)
-        results = [
-            evaluate_on_silos(
-                cohort, sum_securely, state.best, test, with_coverage=True
+        told_exactly = not charged or config.privacy.metrics == "trusted-coordinator"
+        results = []
+        if told_exactly:
+            results.append(
+                evaluate_on_silos(
+                    cohort, sum_securely, state.best, test, with_coverage=True
+                )
             )
-        ]
-        if config.evaluation.baselines:
+        elif noisy := release_private_metrics(cohort, state.best, test):
+            results.append(noisy)
+        if told_exactly and config.evaluation.baselines:
             results += evaluate_baselines(cohort, sum_securely, test)
-        if config.evaluation.local_only:
+        if told_exactly and config.evaluation.local_only:
             preprocess_pooled(hosts, vocabulary, config.preprocessing, prepared)
             pooled = train_for_comparison(
                 hosts, cohort.silos, model.vector, AloneJob.of(config)
@@ -272,6 +307,10 @@ def federated_training(
             for row in result.records(run.run_id, state.standing.best_round)
         ]
         published = publish_model(run, state.best_version, metrics)
+        if charged:
+            steps = state.round_number * config.privacy.steps_in_round
+            settled = settle_privacy(cohort, config.privacy, steps)
+            record_privacy(run, "settled", settled, charged.plan)
         forget_rounds_on_silos(cohort)
     history = read_history(run)
     publish_artifacts(history, write_run_report(history, config.output_folder))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -46,7 +47,7 @@ class WeightedMean:
     Attributes:
         update: float64 [d], the weighted mean of the model deltas.
         weight: summed weight of the silos that are in it.
-        loss: weighted mean training loss, in nats.
+        loss: weighted mean training loss, in nats; NaN where silos do not tell it.
         clipped: coordinates beyond the clip bound, over all silos.
         remarks: silo -> what a defence did to the update it is in, where it did.
     """
@@ -100,12 +101,14 @@ class UpdateEncoding:
         num_silos: at most so many updates are summed.
         blocks: of the flat vector, in order.
         admission: rows of the item table that take part; None: all.
+        tells_loss: whether silos put their training loss in.
     """
 
     ring_bits: int
     num_silos: int
     blocks: tuple[Block, ...]
     admission: RowAdmission | None = None
+    tells_loss: bool = True
 
     @classmethod
     def of(
@@ -205,7 +208,7 @@ class UpdateEncoding:
         update *= scale
         if self.admission:
             update = self.admission.spread(update, self.size)
-        loss *= scale * LOSS_SCALE
+        loss = loss * scale * LOSS_SCALE if self.tells_loss else math.nan
         return WeightedMean(update, weight, loss, round(clipped * self.size))
 
     def _words(

@@ -40,6 +40,11 @@ class DataConfig(Section):
 class ContractConfig(Section):
     """Bounds of the data contract that differ from federation to federation."""
 
+    tell_counts: bool = Field(
+        True,
+        description="Tell the coordinator, coarsely, how many rows break an "
+        "expectation. Off, and always under privacy.mode: only whether it holds.",
+    )
     min_interactions: int = Field(
         1000, ge=1, description="Fewest rows in a silo's interaction table."
     )

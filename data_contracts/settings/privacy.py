@@ -145,6 +145,11 @@ class PrivacyConfig(Section):
         return self.mode != "off"
 
     @property
+    def steps_in_round(self) -> int:
+        """Private steps of a silo in a round."""
+        return 1 if self.mode == "joint" else self.steps_per_round
+
+    @property
     def target_delta(self) -> float:
         """Delta, given or derived."""
         if self.delta is not None:

@@ -14,7 +14,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 # The state as torch serialises it: seed, two flags and a position (24 bytes), then
 # 624 words of 32 bits, each in 8 bytes; the rest caches a spare normal draw.
@@ -39,6 +41,12 @@ def os_seeded_generator(device: torch.device | str = "cpu") -> torch.Generator:
         state[:PHILOX_KEY_BYTES] = key
         generator.set_state(state)
     return generator
+
+
+def gaussian_noise(size: int, scale: float) -> NDArray[np.float64]:
+    """Normal numbers of this standard deviation, float64 [size]."""
+    drawn = torch.randn(size, generator=os_seeded_generator(), dtype=torch.float64)
+    return np.asarray(drawn.numpy() * scale, dtype=np.float64)
 
 
 def _with_entropy(state: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -65,9 +66,10 @@ class Evaluation:
                     window=self.window.value,
                     metric=name,
                     value=value,
-                    users=int(sums.users),
+                    users=max(0, int(sums.users)),
                 )
                 for name, value in metrics.items()
+                if math.isfinite(value)
             ]
         return tuple(rows)
 

@@ -81,6 +81,11 @@ class Answer:
     stocked: int
 
 
+def ranking_of(workspace: SiloWorkspace, model: Vector, question: Question) -> Ranking:
+    """Where the given model ranks the silo's held-out targets; stays in the silo."""
+    return _ranking(workspace, _scorer(workspace, model, question), question)
+
+
 def evaluate_model(
     workspace: SiloWorkspace, model: Vector, question: Question
 ) -> Answer | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from data_contracts.workspace import Cohort, SiloStep
 from models.fixed_point import decode_counts
 from models.parameters import Vector
 from models.recommenders.counting import MarkovChain
+from tasks.evaluation.private_metrics import release_metrics
 from tasks.evaluation.results import Evaluation, pooled_sums
 from tasks.evaluation.silo_side import (
     Answer,
@@ -104,6 +106,23 @@ def vote_on_silos(
     total = decode_counts(sum_securely(cohort.only(replies), "votes").total)
     votes = VoteCount(*total.tolist())
     return votes if votes.possible(len(replies)) else VoteCount(0, 0)
+
+
+@task(name="Release test metrics", cache_policy=NO_CACHE)
+def release_private_metrics(
+    cohort: Cohort, model: Vector, question: Question
+) -> Evaluation | None:
+    """Metrics with the noise that was charged for them; None: none leave a silo."""
+    replies = cohort.call(release_metrics, cohort.broadcast(model), question)
+    shown = {
+        silo: (answer.sums, math.nan)
+        for silo, answer in replies.values.items()
+        if answer
+    }
+    if not shown:
+        return None
+    subject, pooled = Subject.FEDERATED, pooled_sums(shown)
+    return Evaluation(subject, question.window, shown, pooled)
 
 
 @task(name="Evaluate what silos reach alone", cache_policy=NO_CACHE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,13 @@ from models.robust_aggregation import krum, median, norm_factors, trimmed_mean
 from models.weighted_mean import UpdateEncoding, WeightedMean
 
 Floats = NDArray[np.float64]
+
+
+class Encoding(Protocol):
+    """What the words of a sum mean."""
+
+    def decode(self, total: NDArray[np.signedinteger]) -> WeightedMean:
+        """The mean update behind a sum [d']."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class _Remarks:
 
 
 def combined(
-    summed: SecureSum, encoding: UpdateEncoding, config: SecureAggregationConfig
+    summed: SecureSum, encoding: Encoding, config: SecureAggregationConfig
 ) -> WeightedMean:
     """One mean update out of all parts, by the rule and bound of `config`.
 
@@ -53,6 +61,7 @@ def combined(
     """
     if config.combine == "mean" and config.norm_bound is None:
         return encoding.decode(summed.total)
+    assert isinstance(encoding, UpdateEncoding), "joint noise goes with no defence"
     remarks = _Remarks({})
     parts = _decoded(summed.parts, encoding, remarks)
     parts = _bounded(parts, config, remarks)

@@ -19,8 +19,8 @@ from data_contracts.settings.training import (
 )
 from models.global_model import GlobalModel, fresh_model, moved
 from models.vocabulary import FEATURE_NAMES, Vocabulary
-from models.weighted_mean import UpdateEncoding, WeightedMean
-from tasks.global_update.combination import combined
+from models.weighted_mean import WeightedMean
+from tasks.global_update.combination import Encoding, combined
 from tasks.global_update.initialisation import random_start, warm_start
 
 NO_DEFENCES = SecureAggregationConfig()
@@ -72,7 +72,7 @@ def initialise_global_model(
 def update_global_model(
     model: GlobalModel,
     summed: SecureSum,
-    encoding: UpdateEncoding,
+    encoding: Encoding,
     config: ServerOptimizerConfig,
     round_number: int,
     defences: SecureAggregationConfig = NO_DEFENCES,

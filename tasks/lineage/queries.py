@@ -18,6 +18,7 @@ from data_contracts.records import (
     ModelVersionRecord,
     ParticipantRecord,
     PhaseRecord,
+    PrivacyRecord,
     RoundRecord,
     RunHistory,
     RunRecord,
@@ -53,6 +54,10 @@ class SettledRecords:
     def contracts(self) -> tuple[ContractRecord, ...]:
         """Contract results belong to a run, not to a round."""
         return self.store.read(ContractRecord, run_id=self.run_id)
+
+    def privacy(self) -> tuple[PrivacyRecord, ...]:
+        """What ledgers say belongs to a run, not to a round."""
+        return self.store.read(PrivacyRecord, run_id=self.run_id)
 
     def of(self, record: type[PerRound]) -> tuple[PerRound, ...]:
         """Records of this type whose round is not just being recorded."""
@@ -115,4 +120,5 @@ def history(store: LineageStore, run_id_or_prefix: str) -> RunHistory:
         metrics=settled.of(MetricRecord),
         decisions=settled.of(DecisionRecord),
         models=settled.of(ModelVersionRecord),
+        privacy=settled.privacy(),
     )

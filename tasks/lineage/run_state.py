@@ -27,7 +27,7 @@ from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.standing import Standing
 from models.global_model import GlobalModel
 from models.parameters import Vector, vector_hash
-from models.recommenders.building import layout_for
+from models.recommenders.building import layout_over
 from models.server_optimizers import ServerState
 from models.vocabulary import Vocabulary
 from tasks.lineage.model_files import MODELS_FOLDER, load_model, model_path
@@ -187,18 +187,14 @@ def read_state(
     version = ModelVersionRecord(**told["version"])
     best_version = ModelVersionRecord(**told["best_version"])
     models = folder.parent.parent / MODELS_FOLDER
-    layout = layout_for(config.model, vocabulary.size)
-    vectors = {
-        sha256: layout.join(
-            load_model(
-                model_path(models, sha256),
-                shapes=dict(zip(layout.names, layout.shapes, strict=True)),
-            ).tensors
-        )
-        for sha256 in {version.sha256, best_version.sha256}
-    }
+    layout = layout_over(config.model, vocabulary)
+    shapes = dict(zip(layout.names, layout.shapes, strict=True))
+    vectors = {}
+    for sha256 in {version.sha256, best_version.sha256}:
+        saved = load_model(model_path(models, sha256), shapes=shapes).tensors
+        vectors[sha256] = layout.join({name: saved[name] for name in shapes})
     vector = vectors[version.sha256]
-    memory = ServerState.fresh(vector.size, config.server_optimizer)
+    memory = ServerState.fresh(vector.size, config.moving_optimizer)
     if "first" in tensors:
         memory = ServerState(tensors["first"], tensors["second"])
     state = RunState(
@@ -249,7 +245,7 @@ def _remembered(
 ) -> dict[str, NDArray[np.float64]]:
     """Vectors that follow from nothing else; none in the default configuration."""
     kept: dict[str, NDArray[np.float64]] = {}
-    if config.server_optimizer.name != "sgd":
+    if config.moving_optimizer.name != "sgd":
         memory = state.model.server_state
         kept |= {"first": memory.first, "second": memory.second}
     if config.secure_aggregation.ring_bits < 32 and state.last_mean is not None:

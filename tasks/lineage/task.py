@@ -13,11 +13,13 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from data_contracts.privacy_plan import BudgetStatement, PrivacyPlan
 from data_contracts.progress import announce
 from data_contracts.records import (
     ContractRecord,
     MetricRecord,
     ModelVersionRecord,
+    PrivacyRecord,
     Record,
     RunHistory,
     RunStatus,
@@ -99,6 +101,54 @@ def record_departures(run: RecordedRun, failures: Mapping[str, SiloFailure]) -> 
 
 
 @task(
+    name="Record privacy",
+    task_run_name="Record privacy of {run.run_id}, {entry}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=1,
+)
+def record_privacy(
+    run: RecordedRun,
+    entry: str,
+    statements: Mapping[str, BudgetStatement],
+    plan: PrivacyPlan,
+) -> None:
+    """Record what every silo's privacy ledger says, and its hash.
+
+    Args:
+        run: the run.
+        entry: `charged` or `settled`.
+        statements: silo -> its ledger.
+        plan: what was charged.
+
+    Raises:
+        LineageError: the store cannot be written.
+    """
+    privacy, training = run.config.privacy, plan.training
+    rows = [
+        PrivacyRecord(
+            run_id=run.run_id,
+            silo=silo,
+            entry=entry,
+            at=now_utc().isoformat(),
+            mode=privacy.mode,
+            metrics=privacy.metrics,
+            epsilon=told.epsilon,
+            budget=told.budget,
+            delta=told.delta,
+            period=privacy.period,
+            noise_multiplier=training.noise_multiplier,
+            sampling_probability=training.sampling_probability,
+            steps=training.steps,
+            ledger_entries=told.entries,
+            ledger_head=told.head,
+        )
+        for silo, told in statements.items()
+    ]
+    _append(run, f"privacy-{entry}", rows)
+
+
+@task(
     name="Record round",
     task_run_name="round-{outcome.round_number}-record",
     cache_policy=NO_CACHE,
@@ -126,10 +176,10 @@ def record_round(
         LineageError: the model is not finite or the folder cannot be written.
     """
     architecture = run.config.model
+    tensors = layout_over(architecture, vocabulary).split(state.model.vector)
     file = save_model(
         Path(run.store_folder),
-        layout_over(architecture, vocabulary).split(state.model.vector)
-        | vocabulary.frozen,
+        tensors | vocabulary.frozen,
         {
             "model": architecture.model_dump_json(exclude={"init_from"}),
             FEATURE_NAMES: json.dumps(vocabulary.feature_names, ensure_ascii=False),

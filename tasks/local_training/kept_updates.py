@@ -84,6 +84,11 @@ def last_error(
     return None
 
 
+def last_kept_round(folder: Path, run_id: str) -> int:
+    """The latest round that an update was kept of; 0 if there is none."""
+    return max((int(p.stem) for p in _rounds_of(folder / ROUNDS / run_id)), default=0)
+
+
 def forget_updates(folder: Path, run_id: str) -> None:
     """Delete what is kept of a run that has ended."""
     shutil.rmtree(folder / ROUNDS / run_id, ignore_errors=True)

@@ -11,6 +11,8 @@ from data_contracts.round_outcome import TrainingReceipt
 from data_contracts.settings.cohort import POOLED_SILO_NAME, CohortConfig
 from data_contracts.workspace import Cohort, SiloReplies
 from models.parameters import Vector
+from tasks.local_training.private_jobs import PrivateJob
+from tasks.local_training.private_side import train_round_privately
 from tasks.local_training.silo_side import (
     AloneJob,
     RoundJob,
@@ -27,7 +29,10 @@ from tasks.local_training.silo_side import (
     cache_policy=NO_CACHE,
 )
 def train_on_silos(
-    cohort: Cohort, global_model: Vector, job: RoundJob, config: CohortConfig
+    cohort: Cohort,
+    global_model: Vector,
+    job: RoundJob | PrivateJob,
+    config: CohortConfig,
 ) -> SiloReplies[TrainingReceipt]:
     """One round of local training at every silo; updates stay in the silos.
 
@@ -42,7 +47,7 @@ def train_on_silos(
     """
     announce().stage(f"Round {job.round_number}: training at {len(cohort.silos)} silos")
     replies = cohort.call(
-        train_round,
+        train_round_privately if isinstance(job, PrivateJob) else train_round,
         cohort.broadcast(global_model),
         job,
         deadline_seconds=config.deadline_seconds,

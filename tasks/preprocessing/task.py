@@ -45,11 +45,23 @@ def preprocess_on_silos(
     sum_securely: SumSecurely,
     vocabulary: Vocabulary,
     config: PreprocessingConfig,
+    *,
+    tell_sizes: bool = True,
 ) -> PreparedCohort:
-    """Build every silo's sequences inside the silo; only the summed size is seen."""
+    """Build every silo's sequences inside the silo; only the summed size is seen.
+
+    Args:
+        cohort: silos whose tables are accepted.
+        sum_securely: secure aggregation over the contributions of a cohort.
+        vocabulary: the items.
+        config: filters and windows.
+        tell_sizes: sum the sizes of all silos at all; else they are 0.
+    """
     announce().stage(f"Preprocessing inside {len(cohort.silos)} silos")
     cuts = _agree_on_cuts(cohort, sum_securely, config)
     replies = cohort.call(preprocess, vocabulary, config, cuts, len(cohort.silos))
+    if not tell_sizes:
+        return PreparedCohort(replies, cuts, 0, 0)
     sizes = sum_securely(cohort.only(replies.values), "data sizes")
     examples, users = decode_counts(sizes.total)
     return PreparedCohort(replies, cuts, int(examples), int(users))

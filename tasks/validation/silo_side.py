@@ -87,7 +87,8 @@ def _check_tables(
     for name, table in tables.tables.items():
         suite = suites[name].for_columns(table.column_names)
         for outcome in run_suite(suite, table):
-            yield _result(suite, outcome, outcome.breaking_rows)
+            rows = outcome.breaking_rows if contracts.tell_counts else None
+            yield _result(suite, outcome, rows)
 
 
 def _check_snapshot(
@@ -103,7 +104,8 @@ def _check_snapshot(
     facts: pa.Table = snapshot_facts(profile, accepted)
     suite = snapshot_suite(contracts)
     for outcome in run_suite(suite, facts):
-        yield _result(suite, outcome, rows.get(outcome.expectation.column))
+        counted = rows.get(outcome.expectation.column)
+        yield _result(suite, outcome, counted if contracts.tell_counts else None)
 
 
 def _result(

@@ -21,7 +21,7 @@ MIN_USERS_TO_NAME_AN_ITEM = 5
 
 
 def name_catalogue(
-    workspace: SiloWorkspace, *, public_only: bool = False
+    workspace: SiloWorkspace, public_only: bool = False
 ) -> tuple[str, ...]:
     """Item ids this silo stocks, sorted: public facts, no interaction.
 

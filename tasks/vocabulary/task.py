@@ -31,6 +31,7 @@ def agree_on_vocabulary(
     sum_securely: Callable[[Cohort, str], SecureSum],
     *,
     min_interactions_per_item: int,
+    public_only: bool = False,
 ) -> Vocabulary:
     """Items that occur often enough over all silos, in sorted order.
 
@@ -38,13 +39,16 @@ def agree_on_vocabulary(
         cohort: silos whose tables are loaded and accepted.
         sum_securely: runs secure aggregation over the contributions of a cohort.
         min_interactions_per_item: fewest interactions over all silos.
+        public_only: take all items of the catalogues and count nothing.
 
     Raises:
         QuorumLostError: no item is used often enough.
     """
     announce().stage("Agreeing on a shared item vocabulary")
-    catalogues = cohort.call(name_catalogue).values
+    catalogues = cohort.call(name_catalogue, public_only).values
     catalogue = tuple(sorted(set().union(*catalogues.values())))
+    if public_only and catalogue:
+        return Vocabulary(catalogue)
     counted = cohort.only(catalogues).call(count_items, catalogue, len(catalogues))
     counts = decode_counts(
         sum_securely(cohort.only(counted.values), "item counts").total

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C stop a run cleanly, and it goes on later as if nothing had been."""
+"""SIGTERM and Ctrl-C stop a run cleanly; it goes on later as if nothing had been."""
 
 from __future__ import annotations
 

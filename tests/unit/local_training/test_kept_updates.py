@@ -19,6 +19,7 @@ from tests.simulators.in_process_cohort import InProcessCohort
 from tests.simulators.sequence_samples import TINY_MODEL, TINY_TRAINING, cycling_users
 
 ITEMS = 20
+VOCABULARY = Vocabulary(f"i{item:02}" for item in range(ITEMS))
 SILOS = ("north", "south", "west")
 START = initial_vector(TINY_MODEL, ITEMS)
 MEAN = np.full(START.size, 1e-3)
@@ -34,7 +35,7 @@ def job(round_number: int = 1, ring_bits: int = 8, **training: object) -> RoundJ
         }
     )
     return RoundJob.of(
-        config, round_number, 0, SILOS, 1000, num_items=ITEMS, last_mean=MEAN
+        config, round_number, 0, SILOS, 1000, vocabulary=VOCABULARY, last_mean=MEAN
     )
 
 
@@ -42,7 +43,7 @@ def started(folder, seed: int = 0) -> SiloWorkspace:
     """The process of silo north, before it trains."""
     (workspace,) = InProcessCohort(["north"], folder).workspaces.values()
     workspace.put(cycling_users(20, ITEMS, length=9, seed=seed))
-    workspace.put(Vocabulary(f"i{item:02}" for item in range(ITEMS)))
+    workspace.put(VOCABULARY)
     return workspace
 
 

@@ -1,0 +1,46 @@
+"""Noisy item counts, which the scores of a private model start from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.private_release import charged_plan, released_once
+from data_contracts.workspace import SiloWorkspace
+from models.privacy.randomness import gaussian_noise
+from models.sequences import SequenceData
+from models.vocabulary import Vocabulary
+
+Floats = NDArray[np.float64]
+
+
+def release_popularity(workspace: SiloWorkspace) -> Floats | None:
+    """How popular items are with this silo's people, float64 [V], with noise.
+
+    None: no popularity was charged.
+
+    Raises:
+        PrivacyBudgetError: nothing was charged at all.
+    """
+    noise = charged_plan(workspace).popularity
+    if noise is None:
+        return None
+
+    def counted() -> Floats:
+        data, size = workspace.get(SequenceData), workspace.get(Vocabulary).size
+        return spread_counts(data, size) + gaussian_noise(size, noise)
+
+    return released_once(workspace, "popularity", counted)
+
+
+def spread_counts(data: SequenceData, size: int) -> Floats:
+    """Sum over users of their different training items, each user of L2 norm 1.
+
+    One person more or less changes it by 1 in L2 norm.
+    """
+    counts = np.zeros(size)
+    for user in range(data.num_users):
+        items = np.unique(data.training_history(user))
+        if items.size:
+            counts[items] += items.size**-0.5
+    return counts

@@ -1,0 +1,138 @@
+"""Prefect edge of the privacy-budget room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_contracts.errors import QuorumLostError
+from data_contracts.privacy_events import GaussianEvent
+from data_contracts.privacy_plan import BudgetStatement, PrivacyPlan
+from data_contracts.progress import announce
+from data_contracts.settings.privacy import PrivacyConfig
+from data_contracts.workspace import Cohort, SiloFailure
+from models.privacy.accounting import noise_multiplier_for
+from models.vocabulary import Vocabulary
+from tasks.privacy_budget.releases import release_popularity
+from tasks.privacy_budget.silo_side import charge_run, noise_needed, settle_run
+
+# Filled in from what the silos' ledgers need; events must have some noise.
+_UNKNOWN_NOISE = 1.0
+
+
+@dataclass(frozen=True)
+class ChargedBudget:
+    """What every silo of the run has charged.
+
+    Attributes:
+        plan: of the run, the same in every silo.
+        statements: silo -> its ledger after charging.
+        refusals: silos whose budget does not allow it.
+    """
+
+    plan: PrivacyPlan
+    statements: Mapping[str, BudgetStatement]
+    refusals: Mapping[str, SiloFailure]
+
+
+@task(name="Charge privacy budget", cache_policy=NO_CACHE)
+def charge_privacy(
+    cohort: Cohort, privacy: PrivacyConfig, rounds: int, *, min_silos: int
+) -> ChargedBudget | None:
+    """Charge the whole run in every silo's ledger, before its first step.
+
+    All silos take the noise that the one with the least left needs.
+
+    Args:
+        cohort: the silos.
+        privacy: the public numbers; None is returned if the mode is off.
+        rounds: of training.
+        min_silos: fewest whose budget must allow it.
+
+    Raises:
+        QuorumLostError: too few silos can afford it; nothing was trained.
+    """
+    if not privacy.on:
+        return None
+    announce().stage("Charging the privacy budget of every silo")
+    steps = rounds * privacy.steps_in_round
+    plan = _planned(privacy, steps)
+    refusals: dict[str, SiloFailure] = {}
+    if privacy.noise_multiplier is None:
+        needed = cohort.call(noise_needed, privacy, steps, plan)
+        refusals |= needed.failures
+        noise = max(needed.values.values(), default=_UNKNOWN_NOISE)
+        plan = replace(plan, training=replace(plan.training, noise_multiplier=noise))
+    able = cohort.only(silo for silo in cohort.silos if silo not in refusals)
+    charged = able.call(charge_run, privacy, plan)
+    refusals |= charged.failures
+    for failure in refusals.values():
+        announce().note(f"{failure.reason}: {failure.sentence}")
+    if len(charged.values) < min_silos:
+        raise QuorumLostError(
+            f"the privacy budget of {len(charged.values)} silos allows this run and "
+            f"cohort.min_silos is {min_silos}: "
+            + "; ".join(failure.sentence for failure in refusals.values())
+        )
+    return ChargedBudget(plan, charged.values, refusals)
+
+
+@task(name="Settle privacy budget", cache_policy=NO_CACHE)
+def settle_privacy(
+    cohort: Cohort, privacy: PrivacyConfig, steps: int
+) -> Mapping[str, BudgetStatement]:
+    """Note in every ledger how many steps were taken; silo -> its ledger then."""
+    if not privacy.on:
+        return {}
+    settled = cohort.call(settle_run, privacy, steps)
+    for silo, statement in settled.values.items():
+        announce().note(
+            f"Silo {silo} has spent epsilon {statement.epsilon:.2f} of "
+            f"{statement.budget:g} in this {privacy.period}, at delta "
+            f"{statement.delta:.2g}."
+        )
+    return settled.values
+
+
+@task(name="Start from noisy popularity", cache_policy=NO_CACHE)
+def start_from_popularity(
+    cohort: Cohort, vocabulary: Vocabulary, charged: ChargedBudget | None
+) -> Vocabulary:
+    """The vocabulary with logarithms of a noisy popularity on the scores of items.
+
+    Counts that the noise drowns are all taken for as large as the noise.
+    """
+    if charged is None or charged.plan.popularity is None:
+        return vocabulary
+    announce().stage("Counting how popular items are, with noise")
+    told = cohort.call(release_popularity).values
+    released = [counts for counts in told.values() if counts is not None]
+    noise = charged.plan.popularity * len(released) ** 0.5
+    counts = np.maximum(np.sum(released, axis=0), noise)
+    return vocabulary.biased(np.log(counts / counts.sum()).astype(np.float32))
+
+
+def _planned(privacy: PrivacyConfig, steps: int) -> PrivacyPlan:
+    """The plan of a run, whose training noise may still be open."""
+
+    def one_shot(epsilon: float) -> float:
+        return noise_multiplier_for(
+            epsilon, privacy.target_delta, sampling_probability=1.0, steps=1
+        )
+
+    noisy = privacy.metrics == "noisy"
+    return PrivacyPlan(
+        GaussianEvent(
+            privacy.noise_multiplier or _UNKNOWN_NOISE,
+            privacy.sampling_probability,
+            steps,
+        ),
+        popularity=(
+            one_shot(privacy.popularity_epsilon) if privacy.popularity_epsilon else None
+        ),
+        metrics=one_shot(privacy.metrics_epsilon) if noisy else None,
+    )
