@@ -32,7 +32,7 @@ PLAYED: dict[str, End] = {}
 def table_of(played: Mapping[str, End], text: str) -> str:
     """One line per point, in the order of a run; of points not played, the old one."""
     lines = [
-        "| who is killed | when | the command | `silorec resume` | same bytes |",
+        "| who is killed | when | the command | `silorec resume RUN` | same bytes |",
         "|---|---|---|---|---|",
     ]
     for name in POINTS:
