@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
     0: done. 1: the run failed. 2: the input cannot be used. 130: interrupted.
+    A run that is told to terminate ends by that signal: 143 in a shell.
     """
     chosen = build_parser().parse_args(arguments)
     command: Command = chosen.command

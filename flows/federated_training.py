@@ -217,6 +217,7 @@ def federated_training(
                 evaluation = evaluate_on_silos(
                     cohort, sum_securely, candidate.vector, validation
                 )
+                evaluation.require_quorum(config.cohort.min_silos)
                 votes = None
                 if config.schedule.acceptance == "vote":
                     votes = vote_on_silos(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -205,7 +207,8 @@ def ray_cohort(
     silos, beside = tuple(silos), tuple(helpers)
     everybody = (*silos, *beside)
     started = not ray.is_initialized()
-    local = _start(cluster.ray_address, everybody) if started else False
+    with _own_signals():
+        local = _start(cluster.ray_address, everybody) if started else False
     # Silos of one small machine take turns at its cores: all at once they would fight
     # for its caches and hold their working memory all at the same time.
     usual = (os.cpu_count() or 1) if local else max(1, len(silos))
@@ -225,6 +228,15 @@ def ray_cohort(
             ray.kill(host)
         if started:
             ray.shutdown()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep our answer to SIGTERM: Ray's own aborts the process where it stands."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread() and before is not None:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _start(address: str | None, silos: tuple[SiloConfig, ...]) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from data_contracts.errors import QuorumLostError
 from data_contracts.records import POOLED_SILOS, MetricRecord, Subject
 from models.ranking_metrics import MetricSums, total
 from models.sequences import Window
@@ -34,6 +35,21 @@ class Evaluation:
     def ndcg(self) -> float:
         """NDCG@k over all users: what rounds are judged by."""
         return self.pooled.means()["ndcg"]
+
+    def require_quorum(self, min_silos: int) -> None:
+        """Refuse to judge a model by the users of a few silos.
+
+        Where silos hide their metrics, their secure sum has its own quorum.
+
+        Raises:
+            QuorumLostError: fewer than `min_silos` showed theirs.
+        """
+        if self.per_silo and len(self.per_silo) < min_silos:
+            raise QuorumLostError(
+                f"only {len(self.per_silo)} silos evaluated the {self.subject} model "
+                f"on the {self.window} window and cohort.min_silos is {min_silos}; "
+                "resume the run when more can answer"
+            )
 
     def headline(self, train_loss: float) -> str:
         """The main figures of a round in one line."""

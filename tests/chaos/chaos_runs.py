@@ -52,7 +52,9 @@ def outcome_of(told: RunHistory) -> Outcome:
             for m in told.metrics
         ),
         decisions=frozenset(
-            (d.round_number, d.verdict, d.silo, d.sentence) for d in told.decisions
+            (d.round_number, d.verdict, d.silo, d.sentence)
+            for d in told.decisions
+            if d.round_number  # That a silo was missing at the door stays on record.
         ),
         contributors=frozenset(
             (p.round_number, p.silo, p.contributed, p.reason) for p in told.participants

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.matrix import PLAYED, table_of, with_table
+from tests.chaos.matrix import PLAYED, with_table
 
 
 def pytest_addoption(parser):
@@ -29,5 +29,4 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line(json.dumps(line))
     if document := config.getoption("--matrix", None):
         path = Path(document)
-        text = with_table(path.read_text("utf-8"), table_of(PLAYED))
-        path.write_text(text, "utf-8")
+        path.write_text(with_table(PLAYED, path.read_text("utf-8")), "utf-8")

@@ -29,22 +29,25 @@ PLAYED: dict[str, End] = {}
 """Filled by the tests, in any order."""
 
 
-def table_of(played: Mapping[str, End]) -> str:
-    """One line per point, in the order of a run."""
+def table_of(played: Mapping[str, End], text: str) -> str:
+    """One line per point, in the order of a run; of points not played, the old one."""
     lines = [
-        "| who is killed | when | the command | `silorec resume` | same bytes |",
+        "| who is killed | when | the command | `silorec resume RUN` | same bytes |",
         "|---|---|---|---|---|",
     ]
     for name in POINTS:
         victim, _, when = name.partition(": ")
-        end = played.get(name, End("not played", "not played", False))
-        same = "yes" if end.identical else "no"
-        lines.append(f"| {victim} | {when} | {end.at_once} | {end.resumed} | {same} |")
+        begins = f"| {victim} | {when} |"
+        if end := played.get(name):
+            same = "yes" if end.identical else "no"
+            lines.append(f"{begins} {end.at_once} | {end.resumed} | {same} |")
+        else:
+            lines += [line for line in text.splitlines() if line.startswith(begins)]
     return "\n".join(lines)
 
 
-def with_table(text: str, table: str) -> str:
+def with_table(played: Mapping[str, End], text: str) -> str:
     """The document with the table in its place."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    return f"{before}{BEGIN}\n{table_of(played, text)}\n{END}{after}"

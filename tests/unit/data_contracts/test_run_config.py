@@ -284,7 +284,7 @@ def changed(section: BaseModel, path: tuple[str, ...]) -> Any:
 
 
 BASE = parse_config(PUBLIC, origin="test")
-NOT_DECIDING = {"name", "output_folder", "cluster"}
+NOT_DECIDING = {"name", "output_folder", "continue_unfinished", "cluster"}
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
