@@ -15,6 +15,7 @@ from data_contracts.errors import ConfigError, SilorecError, UsageError
 from data_contracts.presets import DATASETS, PRESETS
 from data_contracts.run_config import FederatedTrainingConfig
 from flows.cli_options import add_setting_flags, config_from, example_file
+from flows.privacy_commands import add_privacy_commands
 from flows.resume_command import add_resume_command, resume_run
 from flows.training_command import run_training
 
@@ -89,6 +90,8 @@ def build_parser() -> argparse.ArgumentParser:
     adopt.add_argument(
         "--replace", action="store_true", help="take it in place of another one"
     )
+
+    add_privacy_commands(commands, _command, _add_config_arguments)
 
     lineage = _command(commands, "lineage", None, "ask what went into which model")
     questions = lineage.add_subparsers(required=True, metavar="QUESTION")

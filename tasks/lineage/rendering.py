@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -150,7 +151,7 @@ def _rounds_table(share: RunShare) -> Table:
             str(row.round_number),
             str(row.contributors),
             _dropped(share.participants, row.round_number),
-            f"{row.train_loss:.4f}",
+            "" if math.isnan(row.train_loss) else f"{row.train_loss:.4f}",
             *(values.get(name, "") for name in names),
             row.model_sha256[:_SHORT],
         )

@@ -10,18 +10,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import QuorumLostError
-from data_contracts.privacy_events import GaussianEvent
 from data_contracts.privacy_plan import BudgetStatement, PrivacyPlan
 from data_contracts.progress import announce
 from data_contracts.settings.privacy import PrivacyConfig
 from data_contracts.workspace import Cohort, SiloFailure
-from models.privacy.accounting import noise_multiplier_for
 from models.vocabulary import Vocabulary
+from tasks.privacy_budget.planning import UNKNOWN_NOISE, planned
 from tasks.privacy_budget.releases import release_popularity
 from tasks.privacy_budget.silo_side import charge_run, noise_needed, settle_run
-
-# Filled in from what the silos' ledgers need; events must have some noise.
-_UNKNOWN_NOISE = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,12 +56,12 @@ def charge_privacy(
         return None
     announce().stage("Charging the privacy budget of every silo")
     steps = rounds * privacy.steps_in_round
-    plan = _planned(privacy, steps)
+    plan = planned(privacy, steps)
     refusals: dict[str, SiloFailure] = {}
     if privacy.noise_multiplier is None:
         needed = cohort.call(noise_needed, privacy, steps, plan)
         refusals |= needed.failures
-        noise = max(needed.values.values(), default=_UNKNOWN_NOISE)
+        noise = max(needed.values.values(), default=UNKNOWN_NOISE)
         plan = replace(plan, training=replace(plan.training, noise_multiplier=noise))
     able = cohort.only(silo for silo in cohort.silos if silo not in refusals)
     charged = able.call(charge_run, privacy, plan)
@@ -114,25 +110,3 @@ def start_from_popularity(
     noise = charged.plan.popularity * len(released) ** 0.5
     counts = np.maximum(np.sum(released, axis=0), noise)
     return vocabulary.biased(np.log(counts / counts.sum()).astype(np.float32))
-
-
-def _planned(privacy: PrivacyConfig, steps: int) -> PrivacyPlan:
-    """The plan of a run, whose training noise may still be open."""
-
-    def one_shot(epsilon: float) -> float:
-        return noise_multiplier_for(
-            epsilon, privacy.target_delta, sampling_probability=1.0, steps=1
-        )
-
-    noisy = privacy.metrics == "noisy"
-    return PrivacyPlan(
-        GaussianEvent(
-            privacy.noise_multiplier or _UNKNOWN_NOISE,
-            privacy.sampling_probability,
-            steps,
-        ),
-        popularity=(
-            one_shot(privacy.popularity_epsilon) if privacy.popularity_epsilon else None
-        ),
-        metrics=one_shot(privacy.metrics_epsilon) if noisy else None,
-    )

@@ -8,8 +8,6 @@ judgement that needs more than one run (significance, trends).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from data_contracts.records import POOLED_SILOS, RunHistory, Subject
 from tasks.reporting.findings import (
@@ -19,29 +17,14 @@ from tasks.reporting.findings import (
     quarantined,
     setting,
 )
+from tasks.reporting.private_remarks import formal_privacy
+from tasks.reporting.remarks import Remark, Tone
 
 PLAIN = "plain"
 MASKED = "masked"
 HOMOMORPHIC = "homomorphic"
 TWO_AGGREGATORS = "two-aggregators"
 _HIDING_CONTRIBUTORS = 3
-
-
-class Tone(StrEnum):
-    """How loudly a sentence is shown."""
-
-    GOOD = "good"
-    INFO = "info"
-    WARNING = "warning"
-    ALARM = "alarm"
-
-
-@dataclass(frozen=True)
-class Remark:
-    """A sentence and how loudly to show it."""
-
-    tone: Tone
-    sentence: str
 
 
 def aggregation_modes(history: RunHistory) -> set[str]:
@@ -137,12 +120,7 @@ def privacy(history: RunHistory) -> tuple[Remark, ...]:
         *_aggregation(history),
         *_metrics_visibility(history),
         *_pooling(history),
-        Remark(
-            Tone.WARNING,
-            "No differential privacy: the model itself may still reveal whether a "
-            "person's interactions were in the training data. Treat the model file "
-            "as confidential among the members.",
-        ),
+        *formal_privacy(history),
         Remark(
             Tone.INFO,
             "Also known to the coordinator, as recorded in this report: which silo "
@@ -191,6 +169,8 @@ def _aggregation(history: RunHistory) -> Iterator[Remark]:
 
 
 def _metrics_visibility(history: RunHistory) -> Iterator[Remark]:
+    if any(row.metrics != "trusted-coordinator" for row in history.privacy):
+        return  # said with the guarantee
     shown = any(row.silo != POOLED_SILOS for row in history.metrics)
     if shown or setting(history, "evaluation", "per_silo_metrics", True):
         yield Remark(

@@ -18,7 +18,15 @@ from markupsafe import Markup
 
 from data_contracts.errors import UsageError
 from data_contracts.records import POOLED_SILOS, RunHistory, Subject
-from tasks.reporting import charts, findings, judgement, overview, sections, units
+from tasks.reporting import (
+    charts,
+    findings,
+    judgement,
+    overview,
+    private_remarks,
+    sections,
+    units,
+)
 
 _TEMPLATE = "report.html.j2"
 
@@ -49,6 +57,7 @@ def render_report(history: RunHistory) -> str:
         contracts=sections.contract_results(history),
         quarantined=findings.quarantined(history),
         privacy=judgement.privacy(history),
+        ledgers=private_remarks.ledgers(history),
         provenance=sections.provenance(history),
         model=findings.published_model(history),
         config=_config_text(history),

@@ -13,7 +13,7 @@ from statistics import median
 
 from data_contracts.records import DecisionRecord, PhaseRecord, RunHistory, Verdict
 from data_contracts.secure_aggregation import Phase
-from tasks.reporting.judgement import Tone
+from tasks.reporting.remarks import Tone
 
 _MOST_COLUMNS = 60
 

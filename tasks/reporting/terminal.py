@@ -37,8 +37,9 @@ from tasks.reporting.findings import (
     metric_title,
     published_model,
 )
-from tasks.reporting.judgement import Tone, cautions
+from tasks.reporting.judgement import cautions
 from tasks.reporting.overview import METRICS, metric_lines
+from tasks.reporting.remarks import Tone
 from tasks.reporting.units import figure, in_percent, short_hash
 
 _PLAIN_PACE_SECONDS = 30.0

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from data_contracts.records import Subject
-from tasks.reporting.judgement import Tone, cautions, privacy
+from tasks.reporting.judgement import cautions, privacy
+from tasks.reporting.remarks import Tone
 from tests.simulators.fake_history import failed_history, fake_history
 
 
