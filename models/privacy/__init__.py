@@ -1,0 +1,1 @@
+"""Differential privacy: what it costs, what it adds, and whether it shows."""
