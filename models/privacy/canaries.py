@@ -110,8 +110,9 @@ def row_scores(
 ) -> Scores:
     """How far each reserved item's row moved towards its history, float64 [m].
 
-    The direction is the first model's hidden state after the history: the gradient of
-    the row when the canary is met for the first time, up to a positive factor.
+    The direction is the first model's hidden state after the history, without what the
+    states of all canaries have in common: every reserved row is pushed away from that,
+    whether its canary joined or not.
     """
     targets = torch.from_numpy(canaries.targets.astype(np.int64))
     with torch.no_grad():
@@ -119,7 +120,8 @@ def row_scores(
         rows = module.items.weight[targets].clone()
         write_vector(module, after)
         moved = module.items.weight[targets] - rows
-        return np.asarray((moved * F.normalize(hidden, dim=1)).sum(1).double().numpy())
+        directions = F.normalize(hidden - hidden.mean(0), dim=1)
+        return np.asarray((moved * directions).sum(1).double().numpy())
 
 
 def _hidden(

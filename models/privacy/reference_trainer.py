@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.privacy.audited_trainer import DiracBlock, Mechanism
 from models.privacy.randomness import os_seeded_generator
@@ -100,7 +101,8 @@ def user_gradients(losses: UserLoss, items: Tensor) -> Gradients:
         value: Tensor = functional_call(losses, parameters, (row,))
         return value
 
-    gradients: Gradients = vmap(grad(loss), in_dims=(None, 0))(parameters, items)
+    with sdpa_kernel(SDPBackend.MATH):  # the only one that vmap knows
+        gradients: Gradients = vmap(grad(loss), in_dims=(None, 0))(parameters, items)
     return gradients
 
 
