@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from data_contracts.records import PrivacyAuditRecord
+
 
 class AuditVerdict(StrEnum):
     """What an audit says of a claimed epsilon."""
@@ -104,3 +106,35 @@ class AuditResult:
     def bound(self) -> float:
         """The largest bound of all families."""
         return max(found.bound for found in self.findings)
+
+    def records(self, code_hash: str) -> tuple[PrivacyAuditRecord, ...]:
+        """One row per family, for the lineage."""
+        return tuple(
+            PrivacyAuditRecord(
+                run_id=self.audit_id,
+                family=found.family.value,
+                at=self.at,
+                model_sha256=self.model_sha256,
+                trainer=self.trainer,
+                claimed_epsilon=self.claimed_epsilon,
+                delta=self.delta,
+                confidence=self.confidence,
+                noise_multiplier=self.noise_multiplier,
+                sampling_probability=self.sampling_probability,
+                steps=self.steps,
+                canaries=found.canaries,
+                one_run_bound=found.one_run,
+                f_dp_bound=found.f_dp,
+                ceiling=found.ceiling,
+                estimate=found.estimate,
+                estimate_low=found.estimate_low,
+                estimate_high=found.estimate_high,
+                control_bound=self.control_of(found.family).bound,
+                control_estimate=self.control_of(found.family).estimate,
+                verdict=self.verdict.value,
+                sentence=self.sentence,
+                seconds=self.seconds,
+                code_hash=code_hash,
+            )
+            for found in self.findings
+        )

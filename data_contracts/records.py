@@ -173,6 +173,39 @@ class ModelVersionRecord:
     at: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class PrivacyAuditRecord:
+    """What one family of canaries told in a privacy audit; `run_id` is the audit's.
+
+    `control_` columns are of the same training without noise.
+    """
+
+    run_id: str
+    family: str
+    at: str
+    model_sha256: str
+    trainer: str
+    claimed_epsilon: float
+    delta: float
+    confidence: float
+    noise_multiplier: float
+    sampling_probability: float
+    steps: int
+    canaries: int
+    one_run_bound: float
+    f_dp_bound: float
+    ceiling: float
+    estimate: float
+    estimate_low: float
+    estimate_high: float
+    control_bound: float
+    control_estimate: float
+    verdict: str
+    sentence: str
+    seconds: float
+    code_hash: str
+
+
 Record = (
     RunRecord
     | ContractRecord
@@ -182,6 +215,7 @@ Record = (
     | MetricRecord
     | DecisionRecord
     | ModelVersionRecord
+    | PrivacyAuditRecord
 )
 
 KEYS: dict[type, tuple[str, ...]] = {
@@ -193,6 +227,7 @@ KEYS: dict[type, tuple[str, ...]] = {
     MetricRecord: ("run_id", "round_number", "subject", "silo", "window", "metric"),
     DecisionRecord: ("run_id", "round_number", "verdict", "silo"),
     ModelVersionRecord: ("run_id", "round_number", "published"),
+    PrivacyAuditRecord: ("run_id", "family"),
 }
 
 

@@ -12,11 +12,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data_contracts.errors import ConfigError, SilorecError, UsageError
+from data_contracts.errors import (
+    AuditFailedError,
+    ConfigError,
+    SilorecError,
+    UsageError,
+)
 from data_contracts.presets import DATASETS, PRESETS
 from data_contracts.progress import listening
 from data_contracts.run_config import FederatedTrainingConfig
-from flows.cli_options import add_setting_flags, config_from, example_file
+from data_contracts.settings.audit import PrivacyAuditConfig
+from flows.cli_options import (
+    add_setting_flags,
+    audit_config_from,
+    config_from,
+    example_file,
+)
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -70,6 +81,11 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--verbose", action="store_true", help="show the log of Prefect as well"
     )
+
+    audit = _command(commands, "audit", audit_privacy, "look for canaries in a model")
+    audit.usage = f"{audit.prog} [FILE] [--SECTION.KEY VALUE ...]"
+    audit.add_argument("config", nargs="?", metavar="FILE", help="YAML configuration")
+    add_setting_flags(audit, PrivacyAuditConfig)
 
     report = _command(commands, "report", write_report, "write a run's report again")
     report.add_argument("run", help="run id or its beginning")
@@ -147,6 +163,27 @@ def train_model(arguments: argparse.Namespace) -> None:
         version = federated_training(config)
     told = history(open_store(config.output_folder), version.run_id)
     Console().print(final_table(told, str(report_path(told, config.output_folder))))
+
+
+def audit_privacy(arguments: argparse.Namespace) -> None:
+    """`silorec audit`."""
+    config = audit_config_from(arguments)
+    for name, value in QUIET_PREFECT.items():
+        os.environ.setdefault(name, value)
+    from tasks.reporting.terminal import terminal_progress
+
+    with terminal_progress() as progress, listening(progress):
+        progress.stage("Starting Prefect")
+        from data_contracts.privacy_audit import AuditVerdict
+        from flows.embedded_server import start_embedded_server
+        from flows.privacy_audit import privacy_audit
+        from tasks.reporting.audit_page import audit_table
+
+        start_embedded_server()
+        result = privacy_audit(config)
+    Console().print(audit_table(result))
+    if result.verdict is AuditVerdict.FAIL:
+        raise AuditFailedError(result.sentence)
 
 
 def write_report(arguments: argparse.Namespace) -> None:

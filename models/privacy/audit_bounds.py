@@ -95,8 +95,9 @@ def one_run_bound(
 ) -> float:
     """Largest epsilon that is refuted at this significance; 0 if none is."""
     return _largest(
-        lambda epsilon: one_run_p_value(canaries, guesses, epsilon, delta)
-        <= significance
+        lambda epsilon: (
+            one_run_p_value(canaries, guesses, epsilon, delta) <= significance
+        )
     )
 
 
@@ -205,7 +206,9 @@ def gaussian_estimate(
     """
     inside, outside = scores[joined], scores[~joined]
     mus = [
-        _separation(draws.choice(inside, inside.size), draws.choice(outside, outside.size))
+        _separation(
+            draws.choice(inside, inside.size), draws.choice(outside, outside.size)
+        )
         for _ in range(resamples)
     ]
     low, high = np.quantile(mus, [significance / 2, 1 - significance / 2])

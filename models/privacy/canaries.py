@@ -110,18 +110,19 @@ def row_scores(
 ) -> Scores:
     """How far each reserved item's row moved towards its history, float64 [m].
 
-    The direction is the first model's hidden state after the history, without what the
-    states of all canaries have in common: every reserved row is pushed away from that,
+    Needs the models, not only their answers. The direction is the trained model's
+    hidden state after the history, as the body learns beside the rows. What all
+    reserved rows did is subtracted: each is pushed away from other users' states,
     whether its canary joined or not.
     """
     targets = torch.from_numpy(canaries.targets.astype(np.int64))
     with torch.no_grad():
-        hidden = _hidden(module, before, canaries)
+        write_vector(module, before)
         rows = module.items.weight[targets].clone()
-        write_vector(module, after)
+        hidden = _hidden(module, after, canaries)
         moved = module.items.weight[targets] - rows
-        directions = F.normalize(hidden - hidden.mean(0), dim=1)
-        return np.asarray((moved * directions).sum(1).double().numpy())
+        own = (moved - moved.mean(0)) * F.normalize(hidden, dim=1)
+        return np.asarray(own.sum(1).double().numpy())
 
 
 def _hidden(

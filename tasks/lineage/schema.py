@@ -25,6 +25,7 @@ from data_contracts.records import (
     ModelVersionRecord,
     ParticipantRecord,
     PhaseRecord,
+    PrivacyAuditRecord,
     Record,
     RoundRecord,
     RunRecord,
@@ -40,6 +41,7 @@ R = TypeVar(
     MetricRecord,
     DecisionRecord,
     ModelVersionRecord,
+    PrivacyAuditRecord,
 )
 
 _ARROW_TYPES = {
@@ -86,6 +88,7 @@ TABLES: tuple[LineageTable, ...] = (
     _table("metrics", MetricRecord),
     _table("decisions", DecisionRecord),
     _table("model_versions", ModelVersionRecord),
+    _table("privacy_audits", PrivacyAuditRecord),
     _table("rounds", RoundRecord, commit_point=True),
     _table("runs", RunRecord, commit_point=True),
 )

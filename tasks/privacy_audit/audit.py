@@ -12,15 +12,22 @@ The training without noise shows whether the audit could have seen anything at a
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_contracts.privacy_audit import AuditVerdict, CanaryFamily, FamilyFinding
+from data_contracts.privacy_audit import (
+    AuditResult,
+    AuditVerdict,
+    CanaryFamily,
+    FamilyFinding,
+)
 from data_contracts.privacy_events import GaussianEvent
 from data_contracts.settings.audit import PrivacyAuditConfig
+from data_contracts.stopwatch import now_utc
 from models.parameters import read_vector, write_vector
 from models.privacy import audit_bounds
 from models.privacy.accounting import epsilon
@@ -52,38 +59,27 @@ class Sighting:
     joined: Coins
 
 
-@dataclass(frozen=True)
-class Examination:
-    """What an audit found, before it gets a name and a date."""
-
-    mechanism: Mechanism
-    findings: tuple[FamilyFinding, ...]
-    control: tuple[FamilyFinding, ...]
-    verdict: AuditVerdict
-    sentence: str
-    seconds: float
-
-
-def examine(
+def audit_trainer(
     config: PrivacyAuditConfig,
     trainer: AuditedTrainer,
+    model_sha256: str = "",
     on_stage: OnStage = lambda title: None,
-) -> Examination:
-    """Audit a trainer.
+) -> AuditResult:
+    """Audit a trainer on made-up users.
 
     Args:
         config: the claim, and what to look for.
-        trainer: trains as it would in a silo.
+        trainer: a function that trains as it would in a silo.
+        model_sha256: of the model version the audit is kept with, if any.
         on_stage: told what happens next.
     """
     began = time.monotonic()
     mechanism = claimed_mechanism(config)
-    draws = np.random.default_rng()
     users = made_up_users(
         config.population.users,
         config.population.items,
         config.population.history_length,
-        draws,
+        np.random.default_rng(),
     )
     on_stage("Training with canaries")
     findings = _findings(config, look_for_canaries(config, trainer, mechanism, users))
@@ -91,8 +87,24 @@ def examine(
     silent = replace(mechanism, noise_multiplier=0.0)
     control = _findings(config, look_for_canaries(config, trainer, silent, users))
     verdict, sentence = judge(config.training.epsilon, findings, control)
-    seconds = time.monotonic() - began
-    return Examination(mechanism, findings, control, verdict, sentence, seconds)
+    now = now_utc()
+    return AuditResult(
+        audit_id=f"privacy-audit-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        at=now.isoformat(),
+        model_sha256=model_sha256,
+        trainer=getattr(trainer, "__name__", type(trainer).__name__),
+        claimed_epsilon=config.training.epsilon,
+        delta=config.training.delta,
+        confidence=config.confidence,
+        noise_multiplier=mechanism.noise_multiplier,
+        sampling_probability=mechanism.sampling_probability,
+        steps=mechanism.steps,
+        findings=findings,
+        control=control,
+        verdict=verdict,
+        sentence=sentence,
+        seconds=time.monotonic() - began,
+    )
 
 
 def claimed_mechanism(config: PrivacyAuditConfig) -> Mechanism:
@@ -215,9 +227,7 @@ def _finding(
     )
 
 
-def _of(
-    family: CanaryFamily, findings: tuple[FamilyFinding, ...]
-) -> FamilyFinding:
+def _of(family: CanaryFamily, findings: tuple[FamilyFinding, ...]) -> FamilyFinding:
     return next(found for found in findings if found.family is family)
 
 
