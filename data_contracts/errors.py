@@ -51,6 +51,10 @@ class QuorumLostError(SilorecError):
     """Too few silos are left to go on without weakening what was promised."""
 
 
+class AuditFailedError(SilorecError):
+    """A privacy audit refuted what a trainer claims."""
+
+
 class FailureReason(StrEnum):
     """Why a silo did not contribute; the value is what records and reports show."""
 

@@ -197,6 +197,39 @@ class PrivacyRecord:
     ledger_head: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class PrivacyAuditRecord:
+    """What one family of canaries told in a privacy audit; `run_id` is the audit's.
+
+    `control_` columns are of the same training without noise.
+    """
+
+    run_id: str
+    family: str
+    at: str
+    model_sha256: str
+    trainer: str
+    claimed_epsilon: float
+    delta: float
+    confidence: float
+    noise_multiplier: float
+    sampling_probability: float
+    steps: int
+    canaries: int
+    one_run_bound: float
+    f_dp_bound: float
+    ceiling: float
+    estimate: float
+    estimate_low: float
+    estimate_high: float
+    control_bound: float
+    control_estimate: float
+    verdict: str
+    sentence: str
+    seconds: float
+    code_hash: str
+
+
 Record = (
     RunRecord
     | ContractRecord
@@ -207,6 +240,7 @@ Record = (
     | DecisionRecord
     | ModelVersionRecord
     | PrivacyRecord
+    | PrivacyAuditRecord
 )
 
 
@@ -220,6 +254,7 @@ KEYS: dict[type, tuple[str, ...]] = {
     DecisionRecord: ("run_id", "round_number", "verdict", "silo"),
     ModelVersionRecord: ("run_id", "round_number", "published"),
     PrivacyRecord: ("run_id", "silo", "entry"),
+    PrivacyAuditRecord: ("run_id", "family"),
 }
 
 

@@ -11,9 +11,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data_contracts.errors import ConfigError, SilorecError, UsageError
+from data_contracts.errors import (
+    ConfigError,
+    SilorecError,
+    UsageError,
+)
 from data_contracts.presets import DATASETS, PRESETS
 from data_contracts.run_config import FederatedTrainingConfig
+from flows.audit_command import add_audit_command, audit_privacy
 from flows.cli_options import add_setting_flags, config_from, example_file
 from flows.privacy_commands import add_privacy_commands
 from flows.resume_command import add_resume_command, resume_run
@@ -72,6 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     resume = _command(commands, "resume", resume_run, "continue an interrupted run")
     add_resume_command(resume, DEFAULT_OUTPUT)
+    audit = _command(commands, "audit", audit_privacy, "look for canaries in a model")
+    add_audit_command(audit)
 
     report = _command(commands, "report", write_report, "write a run's report again")
     report.add_argument("run", help="run id or its beginning")

@@ -22,6 +22,7 @@ from data_contracts.run_config import (
     parse_config,
     read_config_file,
 )
+from data_contracts.settings.audit import PrivacyAuditConfig, parse_audit_config
 
 FLAG_PREFIX = "setting:"
 
@@ -38,10 +39,12 @@ def settings_of(
             yield (*path, name), field
 
 
-def add_setting_flags(parser: argparse.ArgumentParser) -> None:
+def add_setting_flags(
+    parser: argparse.ArgumentParser, model: type[BaseModel] = FederatedTrainingConfig
+) -> None:
     """One flag per setting, grouped by section."""
     groups: dict[str, Any] = {}
-    for path, field in settings_of():
+    for path, field in settings_of(model):
         title = ".".join(path[:-1]) or "run"
         group = groups.setdefault(title, parser.add_argument_group(title))
         group.add_argument(
@@ -67,6 +70,19 @@ def config_from(arguments: argparse.Namespace) -> FederatedTrainingConfig:
         origin = f"{arguments.config} with flags" if flags else arguments.config
         tree = merged(tree, read_config_file(Path(arguments.config)))
     return parse_config(merged(tree, flags), origin=origin)
+
+
+def audit_config_from(arguments: argparse.Namespace) -> PrivacyAuditConfig:
+    """File, then flags: the later wins, setting by setting.
+
+    Raises:
+        ConfigError: one sentence per mistake.
+    """
+    tree, flags, origin = {}, _given_flags(arguments), "command line"
+    if arguments.config:
+        origin = f"{arguments.config} with flags" if flags else arguments.config
+        tree = read_config_file(Path(arguments.config))
+    return parse_audit_config(merged(tree, flags), origin=origin)
 
 
 def _given_flags(arguments: argparse.Namespace) -> Tree:

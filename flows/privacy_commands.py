@@ -62,10 +62,11 @@ def show_ledger(arguments: argparse.Namespace) -> None:
         return
     for row in rows:
         training = row["plan"]["training"]
+        noise, q = training["noise_multiplier"], training["sampling_probability"]
         print(
-            f"{row['sequence']:>4}  {row['at'][:19]}  {row['kind']:<8} "
-            f"{row['run_id']}  {training['steps']} steps, q {training['sampling_probability']:g}, noise "
-            f"{training['noise_multiplier']:.3g}  epsilon {row['epsilon']:.3f}"
+            f"{row['sequence']:>4}  {row['at'][:19]}  {row['kind']:<8} {row['run_id']}"
+            f"  {training['steps']} steps, q {q:g}, noise {noise:.3g}"
+            f"  epsilon {row['epsilon']:.3f}"
         )
     if entries:
         print(f"delta {entries[0].delta:.3g}, fixed for life; head {entries[-1].hash}")

@@ -26,8 +26,7 @@ def run_training(
         resume: the run to continue.
     """
     if not verbose:
-        for name, value in QUIET_PREFECT.items():
-            os.environ.setdefault(name, value)
+        be_quiet()
     # Imported late: Prefect, Ray and torch take seconds, and `--help` needs none.
     from tasks.reporting.terminal import terminal_progress
 
@@ -39,6 +38,12 @@ def run_training(
         start_embedded_server()
         version = federated_training(config, resume)
     print_results(config, version.run_id)
+
+
+def be_quiet() -> None:
+    """Keep Prefect's own log out of the terminal, unless the user wants it."""
+    for name, value in QUIET_PREFECT.items():
+        os.environ.setdefault(name, value)
 
 
 def print_results(config: FederatedTrainingConfig, run_id: str) -> None:

@@ -5,7 +5,7 @@ An audit hides canaries there; training for use has none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ class UserBlock(Protocol):
     def num_users(self) -> int:
         """How many."""
 
-    def parameters(self) -> Sequence[nn.Parameter]:
+    def parameters(self) -> Iterable[nn.Parameter]:
         """What they alone move."""
 
     def add_clipped(self, users: Tensor, clip_norm: float) -> None:
@@ -30,7 +30,7 @@ class _NoBlock:
 
     num_users = 0
 
-    def parameters(self) -> Sequence[nn.Parameter]:
+    def parameters(self) -> Iterable[nn.Parameter]:
         return ()
 
     def add_clipped(self, users: Tensor, clip_norm: float) -> None:

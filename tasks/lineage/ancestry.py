@@ -18,6 +18,7 @@ from data_contracts.records import (
     MetricRecord,
     ModelVersionRecord,
     ParticipantRecord,
+    PrivacyAuditRecord,
     RoundRecord,
     RunRecord,
 )
@@ -56,12 +57,14 @@ class ModelLineage:
         shares: its own run first, then the runs it was warm-started from.
         unrecorded_parents: hashes of base models that no recorded run made.
         also_made_by: other runs that arrived at the very same bytes.
+        audits: of the training that made it, one row per family of canaries.
     """
 
     model: ModelVersionRecord
     shares: tuple[RunShare, ...]
     unrecorded_parents: tuple[str, ...]
     also_made_by: tuple[str, ...]
+    audits: tuple[PrivacyAuditRecord, ...] = ()
 
 
 def which_made(store: LineageStore, model_or_run: str) -> ModelLineage:
@@ -87,6 +90,11 @@ def which_made(store: LineageStore, model_or_run: str) -> ModelLineage:
         unrecorded_parents=tuple(sorted(base for base in bases if base not in known)),
         also_made_by=tuple(
             sorted({run for run, _ in known[model.sha256]} - {model.run_id})
+        ),
+        audits=tuple(
+            row
+            for row in store.read(PrivacyAuditRecord)
+            if row.model_sha256 == model.sha256
         ),
     )
 

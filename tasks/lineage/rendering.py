@@ -93,6 +93,11 @@ def lineage_view(lineage: ModelLineage) -> RenderableType:
     if lineage.also_made_by:
         same = ", ".join(lineage.also_made_by)
         parts.append(Text(f"The same bytes were also made by: {same}."))
+    verdicts = {row.run_id: (row.verdict, row.sentence) for row in lineage.audits}
+    parts += [
+        Text(f"Privacy audit {audit}: {verdict}. {sentence}")
+        for audit, (verdict, sentence) in verdicts.items()
+    ]
     return Group(*parts)
 
 

@@ -25,6 +25,7 @@ from data_contracts.records import (
     ModelVersionRecord,
     ParticipantRecord,
     PhaseRecord,
+    PrivacyAuditRecord,
     PrivacyRecord,
     Record,
     RoundRecord,
@@ -41,6 +42,7 @@ R = TypeVar(
     MetricRecord,
     DecisionRecord,
     ModelVersionRecord,
+    PrivacyAuditRecord,
     PrivacyRecord,
 )
 
@@ -88,6 +90,7 @@ TABLES: tuple[LineageTable, ...] = (
     _table("metrics", MetricRecord),
     _table("decisions", DecisionRecord),
     _table("model_versions", ModelVersionRecord),
+    _table("privacy_audits", PrivacyAuditRecord),
     _table("privacy", PrivacyRecord),
     _table("rounds", RoundRecord, commit_point=True),
     _table("runs", RunRecord, commit_point=True),

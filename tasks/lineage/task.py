@@ -13,6 +13,8 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from data_contracts.code_identity import code_hash
+from data_contracts.privacy_audit import AuditResult
 from data_contracts.privacy_plan import BudgetStatement, PrivacyPlan
 from data_contracts.progress import announce
 from data_contracts.records import (
@@ -29,6 +31,7 @@ from data_contracts.stopwatch import now_utc
 from data_contracts.workspace import SiloFailure
 from models.recommenders.building import layout_over
 from models.vocabulary import FEATURE_NAMES, Vocabulary
+from tasks.lineage.ancestry import which_made
 from tasks.lineage.model_files import LoadedModel, load_model, save_model
 from tasks.lineage.queries import history
 from tasks.lineage.recorded_run import RecordedRun
@@ -274,10 +277,45 @@ def load_checkpoint(path: str | None) -> LoadedModel | None:
     return None if path is None else load_model(Path(path).expanduser())
 
 
+@task(name="Find model version", cache_policy=NO_CACHE)
+def find_model_version(folder: str, model_or_run: str | None) -> str:
+    """SHA-256 of the recorded model that starts so; empty for None.
+
+    Raises:
+        NotRecordedError: nothing recorded starts so, or more than one thing does.
+    """
+    if model_or_run is None:
+        return ""
+    return which_made(open_store(_resolved(folder)), model_or_run).model.sha256
+
+
+@task(
+    name="Record audit",
+    task_run_name="Record {result.audit_id}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=1,
+)
+def record_audit(folder: str, result: AuditResult) -> None:
+    """Record what a privacy audit found, all families or none.
+
+    Raises:
+        LineageError: the store cannot be written.
+    """
+    own = code_hash()
+    open_store(_resolved(folder)).append(
+        result.records(own), run_id=result.audit_id, step="audit", code_hash=own
+    )
+
+
 @task(name="Read history", cache_policy=NO_CACHE)
 def read_history(run: RecordedRun) -> RunHistory:
     """All that is on record of a run."""
     return history(open_store(run.store_folder), run.run_id)
+
+
+def _resolved(folder: str) -> str:
+    return str(Path(folder).expanduser().resolve())
 
 
 def _append(run: RecordedRun, step: str, records: Sequence[Record]) -> None:

@@ -33,7 +33,7 @@ _TEMPLATE = "report.html.j2"
 
 def render_report(history: RunHistory) -> str:
     """The report as one HTML document."""
-    return _environment().get_template(_TEMPLATE).render(
+    return page_environment().get_template(_TEMPLATE).render(
         run=history.run,
         history=history,
         headline=findings.headline(history),
@@ -61,7 +61,7 @@ def render_report(history: RunHistory) -> str:
         provenance=sections.provenance(history),
         model=findings.published_model(history),
         config=_config_text(history),
-        charts={name: _inline(draw(history)) for name, draw in _CHARTS.items()},
+        charts={name: inlined(draw(history)) for name, draw in _CHARTS.items()},
     )  # fmt: skip
 
 
@@ -89,7 +89,15 @@ def write_report(history: RunHistory, path: Path) -> Path:
     Raises:
         UsageError: the folder cannot be created or written.
     """
-    text = render_report(history)
+    return write_page(render_report(history), path)
+
+
+def write_page(text: str, path: Path) -> Path:
+    """Write a page to `path`: whole or not at all, replacing an older one.
+
+    Raises:
+        UsageError: the folder cannot be created or written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, unfinished = tempfile.mkstemp(".tmp", path.name, path.parent)
@@ -106,7 +114,8 @@ def write_report(history: RunHistory, path: Path) -> Path:
     return path
 
 
-def _environment() -> jinja2.Environment:
+def page_environment() -> jinja2.Environment:
+    """Templates of this room: autoescaped, strict, with our units as filters."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -126,7 +135,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _inline(svg: str) -> Markup:
+def inlined(svg: str) -> Markup:
     """Our own SVG as part of an HTML page, where namespaces are implied."""
     return Markup(re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg))  # noqa: S704 - drawn by us, text escaped
 

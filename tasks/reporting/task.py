@@ -20,8 +20,10 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
+from data_contracts.privacy_audit import AuditResult
 from data_contracts.records import RunHistory
 from tasks.reporting.artifacts import results_rows, summary_markdown
+from tasks.reporting.audit_page import audit_rows, write_audit
 from tasks.reporting.charts import comparison_png
 from tasks.reporting.report import report_path, write_report
 
@@ -53,6 +55,22 @@ def publish_artifacts(history: RunHistory, report_path: str) -> None:
             key="run-comparison",
             description="Every model on the test window, per silo and all silos.",
         )
+
+
+@task(name="Write the audit page", cache_policy=NO_CACHE, log_prints=False)
+def write_audit_page(result: AuditResult, folder: str) -> str:
+    """Write the page of an audit, and show its figures on the flow run's page.
+
+    Returns:
+        The absolute path, `<folder>/audits/<audit id>.html`.
+    """
+    path = str(write_audit(result, folder))
+    create_table_artifact(
+        audit_rows(result),
+        key="privacy-audit",
+        description=f"{result.verdict.value}: {result.sentence} Page: {path}",
+    )
+    return path
 
 
 def start_progress(total: int) -> UUID:
