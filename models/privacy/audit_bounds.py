@@ -251,7 +251,8 @@ def _best(
 def _binomial(trials: int, chance: float) -> NDArray[np.float64]:
     """Probabilities of 0..trials successes."""
     if chance >= 1.0:
-        return np.eye(trials + 1)[trials]
+        sure: NDArray[np.float64] = np.eye(trials + 1)[trials]
+        return sure
     counts = np.arange(trials + 1)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(counts[1:]))])
     log_ways = log_factorial[-1] - log_factorial - log_factorial[::-1]
