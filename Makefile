@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-joint-noise attack-pictures clean
+.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-joint-noise bench-privacy bench-quality-dp attack-pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -67,6 +67,13 @@ bench-joint-noise: install  ## joint beside silo-local noise, drawn and measured
 
 attack-pictures: install  ## draw the privacy guide's pictures from MovieLens-100K
 	$(BIN)/python -m tests.benchmarks.attack_pictures
+
+bench-privacy: install  ## what private steps and the ledger cost
+	$(BIN)/python -m tests.benchmarks.privacy_step
+	$(BIN)/python -m tests.benchmarks.privacy_ledger
+
+bench-quality-dp: install  ## MovieLens-1M under privacy, three runs each; an hour
+	$(BIN)/python -m tests.benchmarks.private_quality
 
 clean:  ## remove the environment and everything a demo wrote here
 	rm -rf $(VENV) silorec_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -167,7 +167,7 @@ def _private(config: FederatedTrainingConfig) -> FederatedTrainingConfig:
     if not config.privacy.on:
         raise ConfigError(
             "privacy.mode is off, so there is nothing to plan; give --privacy.mode "
-            "local or joint and --privacy.declared_users"
+            "local or joint and --privacy.declared-users"
         )
     return config
 

@@ -6,6 +6,7 @@ Shape legend: B users, L positions, p inputs, q outputs of a layer.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,8 @@ class LayerTap(ABC):
         self.x = inputs[0].detach()
         if not out.requires_grad:  # nothing before it trains: the graph begins here
             out = out.detach().requires_grad_()
-        out.register_hook(self._keep)  # type: ignore[no-untyped-call]
+        register: Any = out.register_hook  # torch gives it no type
+        register(self._keep)
         return out
 
     def _keep(self, grad: Tensor) -> None:
