@@ -36,10 +36,10 @@ class MaintenanceConfig(Section):
         description="Remove what is no longer needed; otherwise only tell what would "
         "go. Merging small files needs no permission: it removes nothing.",
     )
-    retention_hours: float = Field(
-        168.0,
-        ge=1.0,
-        le=87_600.0,
+    retention_hours: int = Field(
+        168,
+        ge=1,
+        le=87_600,
         description="Data files that a merge replaced are kept so long, for readers "
         "that opened the table before.",
     )

@@ -65,6 +65,7 @@ class DeltaLog:
         entries: those that Delta needs, in order; no version in between is left out.
         checkpoint: version that the entries continue; None if they begin with 0.
         damaged_checkpoints: files that cannot be read.
+        at_checkpoint: names of the data files that made it up then.
         active: names of the data files that make up the table.
         mentioned: names of all data files that it ever spoke of.
         transactions: `<run id>/<step>` of every commit.
@@ -74,6 +75,7 @@ class DeltaLog:
     entries: tuple[LogEntry, ...]
     checkpoint: int | None
     damaged_checkpoints: tuple[Path, ...]
+    at_checkpoint: frozenset[str]
     active: frozenset[str]
     mentioned: frozenset[str]
     transactions: frozenset[str]
@@ -101,25 +103,32 @@ def read_log(table: Path) -> DeltaLog:
     last = max([*_versions(_ENTRY, names), first - 1])
     entries = tuple(_entry(table, version) for version in range(first, last + 1))
     actions = [*start, *(action for entry in entries for action in entry.actions)]
-    added, active = set(), set()
-    for action in actions:
-        if name := action.get("add", {}).get("path"):
-            added.add(name)
-            active.add(name)
-        if name := action.get("remove", {}).get("path"):
-            added.add(name)
-            active.discard(name)
+    active, gone = _replayed(actions)
     return DeltaLog(
         folder=table,
         entries=entries,
         checkpoint=checkpoint,
         damaged_checkpoints=tuple(damaged),
+        at_checkpoint=frozenset(_replayed(start)[0]),
         active=frozenset(active),
-        mentioned=frozenset(added),
+        mentioned=frozenset(active | gone),
         transactions=frozenset(
             str(action["txn"].get("appId")) for action in actions if "txn" in action
         ),
     )
+
+
+def _replayed(actions: Iterable[Action]) -> tuple[set[str], set[str]]:
+    """(files that are in the table after these actions, files that no longer are)."""
+    active: set[str] = set()
+    gone: set[str] = set()
+    for action in actions:
+        if name := action.get("add", {}).get("path"):
+            active.add(name)
+        if name := action.get("remove", {}).get("path"):
+            active.discard(name)
+            gone.add(name)
+    return active, gone
 
 
 def _versions(pattern: re.Pattern[str], names: Iterable[str]) -> list[int]:

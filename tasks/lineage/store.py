@@ -174,6 +174,11 @@ class LineageStore:
                 with suppress(LineageError):
                     self._complete(commit)
 
+    def complete_what_died(self) -> None:
+        """Complete what runs that died had begun, as the first read does by itself."""
+        with self._lock:
+            self._recover()
+
     def compact(self) -> None:
         """Merge the small files of every table; changes no row."""
         with self._lock, self._explained("compact the lineage tables"):
