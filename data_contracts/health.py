@@ -6,6 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from data_contracts.errors import SilorecError
+
+
+class UnhealthyError(SilorecError):
+    """Problems were found, each told in a sentence of its own."""
+
 
 class Severity(StrEnum):
     """Whether something must be done."""
@@ -79,6 +85,20 @@ class Upkeep:
     leftovers: tuple[str, ...]
     models: tuple[str, ...]
     bytes_freed: int
+
+    def sentences(self) -> tuple[str, ...]:
+        """For people: one for each table that changed, one for the files."""
+        go, went = ("are removed", "freed") if self.removed else ("would go", "to free")
+        files = len(self.leftovers) + len(self.models)
+        return (
+            *(
+                f"{table.table}: {table.files_before} data files are now "
+                f"{table.files_after}, {table.replaced} replaced ones {go}"
+                for table in self.tables
+            ),
+            f"{files} files that nothing needs {go} ({len(self.leftovers)} temporary "
+            f"ones, {len(self.models)} of models), {self.bytes_freed} bytes {went}",
+        )
 
     def as_json(self) -> dict[str, object]:
         """For programs."""

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from data_contracts.presets import DATASETS, PRESETS
 from data_contracts.progress import listening
 from data_contracts.run_config import FederatedTrainingConfig
 from flows.cli_options import add_setting_flags, config_from, example_file
+from flows.maintenance_commands import add_maintenance_commands
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -100,6 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     for question in (show, models, runs):
         _add_output_folder(question)
         question.add_argument("--json", action="store_true", help="print JSON")
+    add_maintenance_commands(partial(_command, commands))
     return parser
 
 

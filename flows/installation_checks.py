@@ -111,7 +111,7 @@ def room_findings(folder: Path, free_memory: int) -> Iterator[Finding]:
             where=str(folder),
             sentence=f"only {free_disk / 2**20:.0f} MiB are free on the disk of "
             f"{folder}, a run needs at least {MIN_DISK_BYTES // 2**20}; free some, "
-            "`silorec maintain --remove true` removes what no record needs",
+            "`silorec maintain --remove` removes what no record needs",
         )
     if free_memory < MIN_MEMORY_BYTES:
         yield Finding(

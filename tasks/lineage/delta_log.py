@@ -98,7 +98,9 @@ def read_log(table: Path) -> DeltaLog:
         OSError: the folder cannot be read.
     """
     names = [path.name for path in (table / LOG_FOLDER).iterdir()]
-    checkpoint, start, damaged = _newest_checkpoint(table, _versions(_CHECKPOINT, names))
+    checkpoint, start, damaged = _newest_checkpoint(
+        table, _versions(_CHECKPOINT, names)
+    )
     first = 0 if checkpoint is None else checkpoint + 1
     last = max([*_versions(_ENTRY, names), first - 1])
     entries = tuple(_entry(table, version) for version in range(first, last + 1))
@@ -138,7 +140,7 @@ def _versions(pattern: re.Pattern[str], names: Iterable[str]) -> list[int]:
 def _newest_checkpoint(
     table: Path, versions: list[int]
 ) -> tuple[int | None, list[Action], list[Path]]:
-    damaged = []
+    damaged: list[Path] = []
     for version in reversed(versions):
         path = table / LOG_FOLDER / f"{version:020d}.checkpoint.parquet"
         try:

@@ -1,7 +1,7 @@
-"""Whether an output folder is whole, and what can be put right without losing anything.
+"""Whether an output folder is whole, and what can be put right without a loss.
 
-Looking changes nothing. A repair deletes nothing either: it completes, restores, or sets
-aside (`<folder>/set_aside`).
+Looking changes nothing. A repair deletes nothing either: it completes, restores, or
+sets aside (`<folder>/set_aside`).
 """
 
 from __future__ import annotations

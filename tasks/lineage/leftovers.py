@@ -1,4 +1,4 @@
-"""Files below the output folder that nothing needs: unfinished, or named by no record."""
+"""Files below the output folder that nothing needs: unfinished, or on no record."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Broken entries in the Delta logs, and what can be done about each.
 
 Writers put an entry into the log whole or not at all, so a broken one comes from a
-power cut, a failing disk or a copy that was interrupted. What can be done without losing
-anything (`_remedy`):
+power cut, a failing disk or a copy that was interrupted. What can be done without a
+loss (`_remedy`):
 
     the entry                          the remedy
     ---------------------------------  --------------------------------------------
@@ -65,9 +65,7 @@ def log_findings(folder: Path) -> tuple[Finding, ...]:
     )
 
 
-def _findings_of(
-    folder: Path, table: LineageTable, log: DeltaLog
-) -> Iterator[Finding]:
+def _findings_of(folder: Path, table: LineageTable, log: DeltaLog) -> Iterator[Finding]:
     for path in log.damaged_checkpoints:
         yield _damaged_checkpoint(folder, table, log, path)
     if log.checkpoint is None and not log.entries:
@@ -83,13 +81,14 @@ def _broken_entry(
     fix = (
         "`silorec doctor --repair` puts it right and keeps what is there of it"
         if remedy
-        else f"later entries build upon it, so restore lineage/{table.name} from a backup"
+        else "later entries build upon it, so restore "
+        f"lineage/{table.name} from a backup"
     )
     return Finding(
         check=CHECK,
         where=str(entry.path),
-        sentence=f"entry {entry.version} of the Delta log of lineage table {table.name} "
-        f"{entry.fault} ({entry.path}); {fix}",
+        sentence=f"entry {entry.version} of the Delta log of lineage table "
+        f"{table.name} {entry.fault} ({entry.path}); {fix}",
         repair=remedy,
     )
 
@@ -181,7 +180,8 @@ def _damaged_checkpoint(
     fix = (
         "the entries before it are there, so `silorec doctor --repair` sets it aside"
         if spared
-        else f"entries before it are gone, so restore lineage/{table.name} from a backup"
+        else "entries before it are gone, so restore "
+        f"lineage/{table.name} from a backup"
     )
     return Finding(
         check=CHECK,

@@ -1,9 +1,9 @@
 """Looking after the tables: small files merged, what nothing needs removed.
 
 Safe beside runs that are going: a merge changes no row and yields to a writer that is
-faster; what a reader may still have open, and what a run may be about to record, is kept
-by its age. Nothing is touched while the log of a table is broken: a data file that no
-entry names may hold the rows of the broken one.
+faster; what a reader may still have open, and what a run may be about to record, is
+kept by its age. Nothing is touched while the log of a table is broken: a data file that
+no entry names may hold the rows of the broken one.
 """
 
 from __future__ import annotations

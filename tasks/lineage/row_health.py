@@ -188,13 +188,13 @@ def _unreadable(table: LineageTable, place: Path) -> list[Finding]:
 def _rows(table: LineageTable, place: Path) -> tuple[Any, ...]:
     files = SubTreeFileSystem(str(place), LocalFileSystem())
     rows = DeltaTable(place).to_pyarrow_table(filesystem=files)
-    return from_rows(table.record, rows)  # type: ignore[type-var] # Any record type.
+    return from_rows(table.record, rows)
 
 
 def _records_in(table: LineageTable, path: Path) -> tuple[Any, ...]:
     try:
         rows = pq.ParquetFile(path).read()
-        return from_rows(table.record, rows.cast(table.schema))  # type: ignore[type-var] # Any record type.
+        return from_rows(table.record, rows.cast(table.schema))
     except (OSError, pa.ArrowException, TypeError, ValueError):
         return ()
 
@@ -213,4 +213,3 @@ def _key(record: type[Record]) -> attrgetter[Any]:
 
 def _age_seconds(path: Path) -> float:
     return time.time() - path.stat().st_mtime
-

@@ -41,9 +41,9 @@ def unfinished_findings(folder: Path) -> Iterator[Finding]:
             yield Finding(
                 check="write-ahead",
                 where=str(path),
-                sentence=f"unfinished commit {path} is damaged or of another version of "
-                "silorec, and stops its run; `silorec doctor --repair` sets it aside, "
-                "without the records in it",
+                sentence=f"unfinished commit {path} is damaged or of another version "
+                "of silorec, and stops its run; `silorec doctor --repair` sets it "
+                "aside, with the records in it",
                 repair=partial(_set_aside, folder, path),
             )
         elif _is_old(path):
@@ -106,7 +106,7 @@ def leftover_findings(folder: Path) -> Iterator[Finding]:
             check="leftovers",
             where=str(folder),
             sentence=f"{len(found)} temporary files of writers that died are in "
-            f"{folder}, the first is {found[0]}; `silorec maintain --remove true` "
+            f"{folder}, the first is {found[0]}; `silorec maintain --remove` "
             "removes them",
             severity=Severity.NOTE,
         )
@@ -129,7 +129,7 @@ def _missing_vocabularies(folder: Path, sound: set[Path]) -> Iterator[Finding]:
 
 
 def _is_dead(folder: Path, run: RunRecord, rows: Rows) -> bool:
-    lock = folder / RUNS_FOLDER / run.run_id / LOCK
+    lock = _lock(folder, run)
     if lock.exists():
         with _locked(lock) as free:
             return free
@@ -143,9 +143,16 @@ def _is_dead(folder: Path, run: RunRecord, rows: Rows) -> bool:
     return silent.total_seconds() > 3600 * SILENT_HOURS
 
 
+def _lock(folder: Path, run: RunRecord) -> Path:
+    return folder / RUNS_FOLDER / run.run_id / LOCK
+
+
 @contextmanager
 def _locked(lock: Path) -> Iterator[bool]:
     """Hold the lock of a run meanwhile; False if a living process holds it."""
+    if not lock.exists():  # Runs of earlier versions have none.
+        yield True
+        return
     with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,9 +171,12 @@ def _record_death(folder: Path, run: RunRecord) -> str:
         at=now_utc().isoformat(),
         message="its process died; recorded by silorec doctor",
     )
-    LineageStore(folder).append(
-        [end], run_id=run.run_id, step=f"status-{sequence}", code_hash=run.code_hash
-    )
+    with _locked(_lock(folder, run)) as free:
+        if not free:
+            raise LineageError(f"run {run.run_id} goes on just now; leave it alone")
+        LineageStore(folder).append(
+            [end], run_id=run.run_id, step=f"status-{sequence}", code_hash=run.code_hash
+        )
     return f"recorded that run {run.run_id} failed"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from data_contracts.health import Upkeep
 from data_contracts.progress import announce
 from data_contracts.records import (
     ContractRecord,
@@ -22,11 +23,13 @@ from data_contracts.records import (
     RunStatus,
 )
 from data_contracts.round_outcome import RoundOutcome
+from data_contracts.settings.maintenance import MaintenanceConfig
 from data_contracts.stopwatch import now_utc
 from data_contracts.workspace import SiloFailure
 from models.parameters import Vector
 from models.recommenders.building import layout_for
 from models.vocabulary import Vocabulary
+from tasks.lineage.maintenance import maintain
 from tasks.lineage.model_files import LoadedModel, load_model, save_model
 from tasks.lineage.queries import history
 from tasks.lineage.recorded_run import RecordedRun
@@ -188,6 +191,25 @@ def load_checkpoint(path: str | None) -> LoadedModel | None:
 def read_history(run: RecordedRun) -> RunHistory:
     """All that is on record of a run."""
     return history(open_store(run.store_folder), run.run_id)
+
+
+@task(
+    name="Look after lineage",
+    task_run_name="Look after {config.output_folder}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=5,
+)
+def look_after_lineage(config: MaintenanceConfig) -> Upkeep:
+    """Merge small files, and remove what nothing needs, where that is asked for.
+
+    Raises:
+        LineageError: something is wrong with the tables, or storage failed.
+    """
+    upkeep = maintain(config)
+    for sentence in upkeep.sentences():
+        announce().note(sentence)
+    return upkeep
 
 
 def _append(run: RecordedRun, step: str, records: Sequence[Record]) -> None:
