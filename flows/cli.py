@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from data_contracts.presets import DATASETS, PRESETS
 from data_contracts.run_config import FederatedTrainingConfig
 from flows.audit_command import add_audit_command, audit_privacy
 from flows.cli_options import add_setting_flags, config_from, example_file
+from flows.maintenance_commands import add_maintenance_commands
 from flows.privacy_commands import add_privacy_commands
 from flows.resume_command import add_resume_command, resume_run
 from flows.training_command import run_training
@@ -111,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
     for question in (show, models, runs):
         _add_output_folder(question)
         question.add_argument("--json", action="store_true", help="print JSON")
+    add_maintenance_commands(partial(_command, commands))
     return parser
 
 

@@ -26,7 +26,13 @@ from threading import RLock
 from typing import TypeVar
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    Transaction,
+    write_deltalake,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
@@ -50,6 +56,13 @@ T = TypeVar("T")
 TABLES_FOLDER = "lineage"
 COMPACT_ABOVE_FILES = 32
 """A commit costs about 1 ms more for every 5 files a table is made of."""
+
+NO_HOUSEKEEPING = PostCommitHookProperties(
+    create_checkpoint=False, cleanup_expired_logs=False
+)
+"""After each commit Delta would look through the whole log for what is too old: after
+1,000 rounds that took as long as the commit. Compaction makes the checkpoints, and
+maintenance takes old entries away."""
 
 SURELY_DEAD_SECONDS = 60.0
 """No commit takes so long: whoever began it is gone."""
@@ -177,6 +190,11 @@ class LineageStore:
                 with suppress(LineageError):
                     self._complete(commit)
 
+    def complete_what_died(self) -> None:
+        """Complete what runs that died had begun, as the first read does by itself."""
+        with self._lock:
+            self._recover()
+
     def compact(self) -> None:
         """Merge the small files of every table; changes no row."""
         with self._lock, self._explained("compact the lineage tables"):
@@ -230,12 +248,13 @@ class LineageStore:
                     },
                     app_transactions=[_transaction(commit)],
                 ),
+                post_commithook_properties=NO_HOUSEKEEPING,
             )
 
     def _compact(self, table: LineageTable) -> None:
         handle = self._open(table)
         try:
-            handle.optimize.compact()
+            handle.optimize.compact(post_commithook_properties=NO_HOUSEKEEPING)
             handle.create_checkpoint()
         except CommitFailedError:
             return  # Another process has just done it.

@@ -14,6 +14,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.code_identity import code_hash
+from data_contracts.health import Upkeep
 from data_contracts.privacy_audit import AuditResult
 from data_contracts.privacy_plan import BudgetStatement, PrivacyPlan
 from data_contracts.progress import announce
@@ -27,11 +28,13 @@ from data_contracts.records import (
     RunStatus,
 )
 from data_contracts.round_outcome import RoundOutcome
+from data_contracts.settings.maintenance import MaintenanceConfig
 from data_contracts.stopwatch import now_utc
 from data_contracts.workspace import SiloFailure
 from models.recommenders.building import layout_over
 from models.vocabulary import FEATURE_NAMES, Vocabulary
 from tasks.lineage.ancestry import which_made
+from tasks.lineage.maintenance import maintain
 from tasks.lineage.model_files import LoadedModel, load_model, save_model
 from tasks.lineage.queries import history
 from tasks.lineage.recorded_run import RecordedRun
@@ -316,6 +319,25 @@ def read_history(run: RecordedRun) -> RunHistory:
 
 def _resolved(folder: str) -> str:
     return str(Path(folder).expanduser().resolve())
+
+
+@task(
+    name="Look after lineage",
+    task_run_name="Look after {config.output_folder}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=5,
+)
+def look_after_lineage(config: MaintenanceConfig) -> Upkeep:
+    """Merge small files, and remove what nothing needs, where that is asked for.
+
+    Raises:
+        LineageError: something is wrong with the tables, or storage failed.
+    """
+    upkeep = maintain(config)
+    for sentence in upkeep.sentences():
+        announce().note(sentence)
+    return upkeep
 
 
 def _append(run: RecordedRun, step: str, records: Sequence[Record]) -> None:

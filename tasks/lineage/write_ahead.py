@@ -81,6 +81,18 @@ class WriteAheadFolder:
                     found.append(_decode(path))
         return tuple(found)
 
+    def files(self) -> tuple[tuple[Path, Commit | None], ...]:
+        """Every file and the commit in it; None: damaged or of another version."""
+        found: list[tuple[Path, Commit | None]] = []
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                found.append((path, _decode(path)))
+            except FileNotFoundError:
+                continue  # Just completed.
+            except LineageError:
+                found.append((path, None))
+        return tuple(found)
+
     def _path(self, commit: Commit) -> Path:
         return self.folder / f"{commit.run_id}.{commit.step}.json"
 
