@@ -26,6 +26,7 @@ from pathlib import Path
 
 from deltalake import DeltaTable
 
+from data_contracts.durable_files import write_durably
 from data_contracts.health import Finding
 from tasks.lineage.delta_log import (
     LAST_CHECKPOINT,
@@ -38,7 +39,6 @@ from tasks.lineage.delta_log import (
 )
 from tasks.lineage.schema import TABLE_PROPERTIES, TABLES, LineageTable
 from tasks.lineage.setting_aside import set_aside
-from tasks.lineage.storage import write_durably
 from tasks.lineage.store import TABLES_FOLDER
 
 Repair = Callable[[], str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from tasks.lineage.storage import sync_folder
+from data_contracts.durable_files import sync_folder
 
 SET_ASIDE_FOLDER = "set_aside"
 
