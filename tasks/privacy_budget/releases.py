@@ -33,6 +33,11 @@ def release_popularity(workspace: SiloWorkspace) -> Floats | None:
     return released_once(workspace, "popularity", counted)
 
 
+def start_from(workspace: SiloWorkspace, vocabulary: Vocabulary) -> None:
+    """From now on, this silo's models are over this vocabulary and its bias."""
+    workspace.put(vocabulary)
+
+
 def spread_counts(data: SequenceData, size: int) -> Floats:
     """Sum over users of their different training items, each user of L2 norm 1.
 

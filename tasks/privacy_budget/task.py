@@ -16,7 +16,7 @@ from data_contracts.settings.privacy import PrivacyConfig
 from data_contracts.workspace import Cohort, SiloFailure
 from models.vocabulary import Vocabulary
 from tasks.privacy_budget.planning import UNKNOWN_NOISE, planned
-from tasks.privacy_budget.releases import release_popularity
+from tasks.privacy_budget.releases import release_popularity, start_from
 from tasks.privacy_budget.silo_side import charge_run, noise_needed, settle_run
 
 
@@ -100,7 +100,8 @@ def start_from_popularity(
 ) -> Vocabulary:
     """The vocabulary with logarithms of a noisy popularity on the scores of items.
 
-    Counts that the noise drowns are all taken for as large as the noise.
+    Counts that the noise drowns are all taken for as large as the noise. Every silo
+    takes the new vocabulary over.
     """
     if charged is None or charged.plan.popularity is None:
         return vocabulary
@@ -109,4 +110,6 @@ def start_from_popularity(
     released = [counts for counts in told.values() if counts is not None]
     noise = charged.plan.popularity * len(released) ** 0.5
     counts = np.maximum(np.sum(released, axis=0), noise)
-    return vocabulary.biased(np.log(counts / counts.sum()).astype(np.float32))
+    biased = vocabulary.biased(np.log(counts / counts.sum()).astype(np.float32))
+    cohort.call(start_from, biased)
+    return biased

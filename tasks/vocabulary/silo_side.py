@@ -68,11 +68,6 @@ def describe_items(
     return described
 
 
-def keep_vocabulary(workspace: SiloWorkspace, vocabulary: Vocabulary) -> None:
-    """From now on, models are over this vocabulary."""
-    workspace.put(vocabulary)
-
-
 def count_items(
     workspace: SiloWorkspace, catalogue: tuple[str, ...], num_silos: int
 ) -> None:
