@@ -13,6 +13,8 @@ from data_contracts.records import (
     ModelVersionRecord,
     ParticipantRecord,
     PhaseRecord,
+    PrivacyAuditRecord,
+    PrivacyRecord,
     Record,
     RoundRecord,
     RunRecord,
@@ -60,6 +62,55 @@ def contract_record(run_id: str, silo: str, success: bool = True) -> ContractRec
         expectation="not null",
         success=success,
         unexpected_count="0" if success else "10-99",
+    )
+
+
+def privacy_record(run_id: str, silo: str) -> PrivacyRecord:
+    return PrivacyRecord(
+        run_id=run_id,
+        silo=silo,
+        entry="charged",
+        at="2026-03-01T10:00:00+00:00",
+        mode="local",
+        metrics="noisy",
+        epsilon=3.5,
+        budget=8.0,
+        delta=1e-5,
+        period="year",
+        noise_multiplier=1.5,
+        sampling_probability=0.2,
+        steps=100,
+        ledger_entries=1,
+        ledger_head=sha(silo, 1),
+    )
+
+
+def audit_record(audit_id: str, model_sha256: str = "") -> PrivacyAuditRecord:
+    return PrivacyAuditRecord(
+        run_id=audit_id,
+        family="dirac",
+        at="2026-03-01T10:00:00+00:00",
+        model_sha256=model_sha256,
+        trainer="train_privately",
+        claimed_epsilon=8.0,
+        delta=1e-5,
+        confidence=0.95,
+        noise_multiplier=1.2,
+        sampling_probability=0.25,
+        steps=80,
+        canaries=2000,
+        one_run_bound=1.0,
+        f_dp_bound=3.0,
+        ceiling=9.0,
+        estimate=6.0,
+        estimate_low=5.5,
+        estimate_high=6.5,
+        control_bound=7.0,
+        control_estimate=70.0,
+        verdict="pass",
+        sentence="Nothing contradicts the claim.",
+        seconds=60.0,
+        code_hash="c0de",
     )
 
 
@@ -222,6 +273,9 @@ def append_run(
     append_start(store, run_id)
     contracts = [contract_record(run_id, silo) for silo in ("north", "south")]
     store.append(contracts, run_id=run_id, step="admission")
+    told = [*(privacy_record(run_id, silo) for silo in ("north", "south"))]
+    audited = audit_record(f"audit-of-{run_id}")
+    store.append([*told, audited], run_id=run_id, step="privacy-charged")
     for number in range(1, rounds + 1):
         parent = base if number == 1 else sha(run_id, number - 1)
         append_round(store, run_id, number, parent=parent, **choices)

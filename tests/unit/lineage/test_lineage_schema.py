@@ -7,7 +7,9 @@ from data_contracts.errors import LineageError
 from data_contracts.records import KEYS, RoundRecord, RunRecord
 from tasks.lineage.schema import TABLE_OF, TABLES, from_rows, grouped, to_rows
 from tests.simulators.recorded_runs import (
+    audit_record,
     contract_record,
+    privacy_record,
     round_record,
     round_records,
     run_record,
@@ -16,6 +18,8 @@ from tests.simulators.recorded_runs import (
 EVERY_TABLE = [
     run_record("run1"),
     contract_record("run1", "north"),
+    privacy_record("run1", "north"),
+    audit_record("audit1"),
     *round_records("run1", 1, parent=""),
 ]
 
