@@ -2,8 +2,8 @@
 
 Safe beside runs that are going: a merge changes no row and yields to a process that
 merges already; what a reader may still have open, and what a run may be about to
-record, is kept by its age. Nothing is touched while the log of a table is broken: a data
-file that no entry names may hold the rows of the broken one.
+record, is kept by its age. Nothing is touched while the log of a table is broken: a
+data file that no entry names may hold the rows of the broken one.
 """
 
 from __future__ import annotations
