@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from data_contracts.errors import SilorecError
+from data_contracts.errors import LineageError, SilorecError
+
+MAX_PASSES = 8
+"""A log that can be read again shows what rows it lacks, and so on; few suffice."""
 
 
 class UnhealthyError(SilorecError):
@@ -48,6 +51,32 @@ class Finding:
             "repairable": self.repair is not None,
             "sentence": self.sentence,
         }
+
+
+def repair(
+    find: Callable[[], tuple[Finding, ...]],
+) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+    """Put right what can be, look again, and so on until nothing more can be.
+
+    Args:
+        find: looks for everything that is wrong.
+
+    Returns:
+        (what was done, what is still wrong).
+    """
+    done: list[str] = []
+    for _ in range(MAX_PASSES):
+        findings = find()
+        repairable = [finding.repair for finding in findings if finding.repair]
+        before = len(done)
+        for attempt in repairable:
+            try:
+                done.append(attempt())
+            except (LineageError, OSError):
+                continue  # What it is about is found again.
+        if len(done) == before:
+            return tuple(done), findings
+    return tuple(done), find()
 
 
 @dataclass(frozen=True)

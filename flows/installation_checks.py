@@ -172,7 +172,7 @@ def port_findings(port: int, api: str) -> Iterator[Finding]:
 def process_findings() -> Iterator[Finding]:
     """Servers of Ray and Prefect whose parent is gone."""
     for kind, pids in orphaned_servers().items():
-        listed = ", ".join(map(str, pids))
+        listed = " ".join(map(str, pids))
         yield Finding(
             check="processes",
             where=listed,

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from data_contracts.errors import ConfigError
-from data_contracts.health import Finding, Severity, UnhealthyError
+from data_contracts.health import Finding, Severity, UnhealthyError, repair
 from data_contracts.run_config import FederatedTrainingConfig, explain
 from data_contracts.settings.maintenance import MaintenanceConfig
 
@@ -93,8 +93,6 @@ def examine(arguments: argparse.Namespace) -> None:
     Raises:
         UnhealthyError: problems were found and are still there.
     """
-    from tasks.lineage.health import repair
-
     folder = Path(arguments.output_folder).expanduser().resolve()
     find = partial(all_findings, folder)
     done, findings = repair(find) if arguments.repair else ((), find())

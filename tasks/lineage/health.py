@@ -6,10 +6,9 @@ sets aside (`<folder>/set_aside`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from data_contracts.errors import LineageError
 from data_contracts.health import Finding, Severity
 from tasks.lineage.log_health import log_findings
 from tasks.lineage.row_health import read_all, row_findings
@@ -20,9 +19,6 @@ from tasks.lineage.run_health import (
     unfinished_findings,
 )
 from tasks.lineage.storage import storage_error
-
-MAX_PASSES = 8
-"""A log that can be read again shows what rows it lacks, and so on; few suffice."""
 
 
 def folder_findings(folder: Path) -> tuple[Finding, ...]:
@@ -35,32 +31,6 @@ def folder_findings(folder: Path) -> tuple[Finding, ...]:
         return tuple(_findings(folder))
     except OSError as error:
         raise storage_error("look through the output folder", folder, error) from None
-
-
-def repair(
-    find: Callable[[], tuple[Finding, ...]],
-) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
-    """Put right what can be, look again, and so on until nothing more can be.
-
-    Args:
-        find: looks for everything that is wrong.
-
-    Returns:
-        (what was done, what is still wrong).
-    """
-    done: list[str] = []
-    for _ in range(MAX_PASSES):
-        findings = find()
-        repairable = [finding.repair for finding in findings if finding.repair]
-        before = len(done)
-        for attempt in repairable:
-            try:
-                done.append(attempt())
-            except (LineageError, OSError):
-                continue  # What it is about is found again.
-        if len(done) == before:
-            return tuple(done), findings
-    return tuple(done), find()
 
 
 def _findings(folder: Path) -> Iterator[Finding]:

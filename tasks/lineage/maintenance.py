@@ -1,9 +1,9 @@
 """Looking after the tables: small files merged, what nothing needs removed.
 
-Safe beside runs that are going: a merge changes no row and yields to a writer that is
-faster; what a reader may still have open, and what a run may be about to record, is
-kept by its age. Nothing is touched while the log of a table is broken: a data file that
-no entry names may hold the rows of the broken one.
+Safe beside runs that are going: a merge changes no row and yields to a process that
+merges already; what a reader may still have open, and what a run may be about to
+record, is kept by its age. Nothing is touched while the log of a table is broken: a
+data file that no entry names may hold the rows of the broken one.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from pathlib import Path
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import DeltaError
 
 from data_contracts.errors import LineageError
-from data_contracts.health import TableUpkeep, Upkeep
+from data_contracts.health import Severity, TableUpkeep, Upkeep
 from data_contracts.records import ModelVersionRecord
 from data_contracts.settings.maintenance import MaintenanceConfig
 from tasks.lineage.leftovers import unfinished_files, unnamed_models
 from tasks.lineage.log_health import existing_tables, log_findings
+from tasks.lineage.merging import merge_small_files
 from tasks.lineage.row_health import read_all, row_findings
 from tasks.lineage.storage import storage_error
-from tasks.lineage.store import NO_HOUSEKEEPING, TABLES_FOLDER, LineageStore
+from tasks.lineage.store import TABLES_FOLDER, LineageStore
 from tasks.lineage.write_ahead import WriteAheadFolder
 
 
@@ -65,12 +66,7 @@ def look_after_table(place: Path, config: MaintenanceConfig) -> TableUpkeep:
     """
     handle = DeltaTable(place)
     before = len(handle.file_uris())
-    try:
-        if before > 1:
-            handle.optimize.compact(post_commithook_properties=NO_HOUSEKEEPING)
-        handle.create_checkpoint()
-    except CommitFailedError:
-        handle = DeltaTable(place)  # A run has just merged them.
+    merge_small_files(handle, place)
     replaced = handle.vacuum(
         retention_hours=config.retention_hours,
         dry_run=not config.remove,
@@ -97,10 +93,11 @@ def _sound_models(folder: Path) -> tuple[ModelVersionRecord, ...]:
     if not findings:
         rows, unreadable = read_all(folder)
         findings = (*unreadable, *row_findings(folder, rows))
-    if findings:
+    problems = [f for f in findings if f.severity is Severity.PROBLEM]
+    if problems:
         raise LineageError(
             f"the lineage tables in {folder} are not looked after while something is "
-            f"wrong with them: {findings[0].sentence}"
+            f"wrong with them: {problems[0].sentence}"
         )
     begun = WriteAheadFolder(folder / TABLES_FOLDER / "unfinished").left_behind(0.0)
     return (

@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from data_contracts.errors import LineageError
-from data_contracts.health import Finding
+from data_contracts.health import Finding, Severity
 from data_contracts.records import (
     KEYS,
     ContractRecord,
@@ -30,6 +30,8 @@ from data_contracts.records import (
 )
 from tasks.lineage.delta_log import DeltaLog, read_log
 from tasks.lineage.log_health import existing_tables
+from tasks.lineage.merging import sole_merger
+from tasks.lineage.repeated_rows import superfluous_files, take_out
 from tasks.lineage.schema import LineageTable, from_rows
 from tasks.lineage.store import SURELY_DEAD_SECONDS, LineageStore
 
@@ -44,7 +46,8 @@ def read_all(folder: Path) -> tuple[Rows, tuple[Finding, ...]]:
     """
     found: Rows = {}
     findings: list[Finding] = []
-    for table, place in existing_tables(folder):
+    # The tables that are written last come first: what they speak of is then there.
+    for table, place in reversed(existing_tables(folder)):
         try:
             found[table.record] = _rows(table, place)
         except (DeltaError, OSError, pa.ArrowException, TypeError, LineageError):
@@ -71,11 +74,22 @@ def lost_rows(
     its rows are written again from the write-ahead file, so that they are not lost.
     """
     for path in sorted(log.folder.glob("*.parquet")):
-        if path.name in log.mentioned or _age_seconds(path) < SURELY_DEAD_SECONDS:
+        if path.name in log.mentioned:
             continue
         records = _records_in(table, path)
-        if records and present.isdisjoint(map(_key(table.record), records)):
-            run_id = records[0].run_id
+        if not records or not present.isdisjoint(map(_key(table.record), records)):
+            continue
+        run_id = records[0].run_id
+        if _age_seconds(path) < SURELY_DEAD_SECONDS:
+            yield Finding(
+                check=CHECK,
+                where=str(path),
+                sentence=f"{len(records)} rows of run {run_id} in data file {path} are "
+                f"not in lineage table {table.name} yet; if no run is writing them, "
+                "look again in a minute",
+                severity=Severity.NOTE,
+            )
+        else:
             yield Finding(
                 check=CHECK,
                 where=str(path),
@@ -129,14 +143,34 @@ def _repeated(
     table: LineageTable, place: Path, keys: Counter[Any]
 ) -> Iterator[Finding]:
     twice = sum(times > 1 for times in keys.values())
-    if twice:
-        yield Finding(
-            check=CHECK,
-            where=str(place),
-            sentence=f"{twice} rows of lineage table {table.name} in {place} are there "
-            f"more than once; the table cannot forget, so restore lineage/{table.name} "
-            "from a backup",
-        )
+    if not twice:
+        return
+    files = superfluous_files(table, place)
+    fix = (
+        f"`silorec doctor --repair` takes {len(files)} data files out whose rows are "
+        "in others too"
+        if files
+        else "they differ, or share files with others, so restore "
+        f"lineage/{table.name} from a backup"
+    )
+    yield Finding(
+        check=CHECK,
+        where=str(place),
+        sentence=f"{twice} rows of lineage table {table.name} in {place} are there "
+        f"more than once; {fix}",
+        repair=partial(_take_out, table, place, files) if files else None,
+    )
+
+
+def _take_out(table: LineageTable, place: Path, files: tuple[str, ...]) -> str:
+    with sole_merger(place) as alone:
+        if not alone:
+            raise LineageError(f"lineage table {table.name} is merged just now; wait")
+        take_out(place, files)
+    return (
+        f"took {len(files)} data files with repeated rows out of lineage table "
+        f"{table.name}"
+    )
 
 
 def _incomplete_rounds(folder: Path, rows: Rows) -> Iterator[Finding]:

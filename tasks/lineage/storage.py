@@ -38,8 +38,9 @@ def storage_error(doing: str, where: Path, error: Exception) -> LineageError:
             return LineageError(f"cannot {doing} in {where}: {remedy}")
     return LineageError(
         f"cannot {doing} in {where}: its files are damaged, missing or held by "
-        f"another process ({type(error).__name__}); restore the folder from a backup "
-        "or choose another output folder"
+        f"another process ({type(error).__name__}); `silorec doctor` says which and "
+        "repairs what it can, otherwise restore the folder from a backup or choose "
+        "another output folder"
     )
 
 

@@ -26,18 +26,13 @@ from threading import RLock
 from typing import TypeVar
 
 import pyarrow as pa
-from deltalake import (
-    CommitProperties,
-    DeltaTable,
-    PostCommitHookProperties,
-    Transaction,
-    write_deltalake,
-)
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from data_contracts.errors import LineageError
 from data_contracts.records import Record
+from tasks.lineage.merging import NO_HOUSEKEEPING, merge_small_files
 from tasks.lineage.schema import (
     TABLE_OF,
     TABLE_PROPERTIES,
@@ -56,13 +51,6 @@ T = TypeVar("T")
 TABLES_FOLDER = "lineage"
 COMPACT_ABOVE_FILES = 32
 """A commit costs about 1 ms more for every 5 files a table is made of."""
-
-NO_HOUSEKEEPING = PostCommitHookProperties(
-    create_checkpoint=False, cleanup_expired_logs=False
-)
-"""After each commit Delta would look through the whole log for what is too old: after
-1,000 rounds that took as long as the commit. Compaction makes the checkpoints, and
-maintenance takes old entries away."""
 
 SURELY_DEAD_SECONDS = 60.0
 """No commit takes so long: whoever began it is gone."""
@@ -252,12 +240,7 @@ class LineageStore:
             )
 
     def _compact(self, table: LineageTable) -> None:
-        handle = self._open(table)
-        try:
-            handle.optimize.compact(post_commithook_properties=NO_HOUSEKEEPING)
-            handle.create_checkpoint()
-        except CommitFailedError:
-            return  # Another process has just done it.
+        merge_small_files(self._open(table), self._folder / table.name)
 
     def _exists(self, table: LineageTable) -> bool:
         with self._explained(f"read lineage table {table.name}"):

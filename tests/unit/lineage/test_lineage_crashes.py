@@ -1,12 +1,10 @@
 """Real kills and a really full disk."""
 
-import os
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 
@@ -69,18 +67,6 @@ def _rounds_before_kill(folder: Path, lifetime: float) -> int:
     time.sleep(lifetime)
     writer.kill()
     return int((first + writer.stdout.read()).split()[-1])
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 kB; needs root, as in a container."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
-    if os.geteuid() or subprocess.run(mount, check=False).returncode:
-        pytest.skip("this user cannot mount a small file system")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_full_disk_is_one_sentence_and_nothing_is_half_recorded(
