@@ -15,6 +15,8 @@ TableName = Literal[
     "metrics",
     "decisions",
     "model_versions",
+    "privacy",
+    "privacy_audits",
     "rounds",
     "runs",
 ]
