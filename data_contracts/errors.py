@@ -47,6 +47,10 @@ class QuorumLostError(SilorecError):
     """Too few silos are left to go on without weakening what was promised."""
 
 
+class CheckFailedError(SilorecError):
+    """What was asked to be checked does not hold; the findings are told before."""
+
+
 class FailureReason(StrEnum):
     """Why a silo did not contribute; the value is what records and reports show."""
 

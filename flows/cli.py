@@ -17,6 +17,8 @@ from data_contracts.presets import DATASETS, PRESETS
 from data_contracts.progress import listening
 from data_contracts.run_config import FederatedTrainingConfig
 from flows.cli_options import add_setting_flags, config_from, example_file
+from flows.preflight_command import add_preflight_command
+from flows.replay_command import add_replay_command
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -70,6 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--verbose", action="store_true", help="show the log of Prefect as well"
     )
+
+    add_preflight_command(commands, _add_config_arguments)
+    add_replay_command(commands, _add_output_folder)
 
     report = _command(commands, "report", write_report, "write a run's report again")
     report.add_argument("run", help="run id or its beginning")

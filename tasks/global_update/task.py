@@ -16,6 +16,7 @@ from data_contracts.settings.training import (
     SecureAggregationConfig,
     ServerOptimizerConfig,
 )
+from models.parameters import Vector
 from models.vocabulary import Vocabulary
 from models.weighted_mean import UpdateEncoding, WeightedMean
 from tasks.global_update.combination import combined
@@ -50,6 +51,14 @@ def initialise_global_model(
         if checkpoint is None
         else warm_start(model, vocabulary, checkpoint.tensors, checkpoint.vocabulary)
     )
+    return fresh_model(vector, server_optimizer)
+
+
+@task(name="Restore global model", cache_policy=NO_CACHE)
+def restore_global_model(
+    vector: Vector, server_optimizer: ServerOptimizerConfig
+) -> GlobalModel:
+    """A model of an earlier round, for a server optimizer without a memory."""
     return fresh_model(vector, server_optimizer)
 
 

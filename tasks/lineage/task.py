@@ -29,6 +29,7 @@ from models.recommenders.building import layout_for
 from models.vocabulary import Vocabulary
 from tasks.lineage.model_files import LoadedModel, load_model, save_model
 from tasks.lineage.queries import history
+from tasks.lineage.recorded_rounds import RecordedRounds, recorded_rounds
 from tasks.lineage.recorded_run import RecordedRun
 from tasks.lineage.store import open_store
 
@@ -188,6 +189,22 @@ def load_checkpoint(path: str | None) -> LoadedModel | None:
 def read_history(run: RecordedRun) -> RunHistory:
     """All that is on record of a run."""
     return history(open_store(run.store_folder), run.run_id)
+
+
+@task(name="Read recorded rounds", cache_policy=NO_CACHE)
+def read_recorded_rounds(
+    output_folder: str, run: str, round_number: int, *, from_start: bool
+) -> RecordedRounds:
+    """What a round, and those that it follows from, can be computed again from.
+
+    Raises:
+        NotRecordedError: no such run, or it has no such round.
+        UsageError: the round cannot be computed again.
+        LineageError: a model file is gone or damaged.
+    """
+    folder = Path(output_folder).expanduser().resolve()
+    told = history(open_store(output_folder), run)
+    return recorded_rounds(told, folder, round_number, from_start=from_start)
 
 
 def _append(run: RecordedRun, step: str, records: Sequence[Record]) -> None:

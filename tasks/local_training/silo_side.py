@@ -35,7 +35,7 @@ from models.row_admission import RowAdmission
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems
 from models.weighted_mean import UpdateEncoding, WeightedMean, shortened
-from tasks.local_training.commitments import commit_to
+from tasks.local_training.commitments import commit_to, opens
 from tasks.local_training.trainer import train, training_seed
 
 
@@ -168,6 +168,20 @@ def train_round(
     key = f"{workspace.run_id}/{job.round_number}"
     commitment = commit_to(encoded.words, workspace.folder, key)
     return TrainingReceipt(commitment, seconds, code_hash())
+
+
+def compare_with_commitment(
+    workspace: SiloWorkspace, round_key: str, commitment: str
+) -> bool | None:
+    """Whether the shelved update is the one that this silo committed to before.
+
+    Args:
+        workspace: holds a `Contribution`, which stays there.
+        round_key: of the round that the commitment was made in.
+        commitment: as recorded.
+    """
+    words = workspace.get(Contribution).words
+    return opens(words, workspace.folder, round_key, commitment)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -14,6 +16,7 @@ from models.parameters import Vector
 from tasks.local_training.silo_side import (
     AloneJob,
     RoundJob,
+    compare_with_commitment,
     hand_over_pooled_model,
     train_alone,
     train_round,
@@ -56,6 +59,33 @@ def train_on_silos(
             f"cohort.min_silos is {config.min_silos} ({reasons})"
         )
     return replies
+
+
+@task(
+    name="Compare with commitments",
+    task_run_name="round-{round_number}-compare-commitments",
+    cache_policy=NO_CACHE,
+)
+def compare_with_commitments(
+    cohort: Cohort, run_id: str, round_number: int, commitments: Mapping[str, str]
+) -> Mapping[str, bool | None]:
+    """Whether each silo's shelved update is the one it once committed to.
+
+    Args:
+        cohort: silos that have just trained.
+        run_id: the run in which they committed.
+        round_number: and the round.
+        commitments: silo -> commitment, as recorded.
+
+    Returns:
+        Silo -> the same or not; None where a silo cannot tell.
+    """
+    told = cohort.call(
+        compare_with_commitment,
+        f"{run_id}/{round_number}",
+        per_silo={silo: (commitments[silo],) for silo in cohort.silos},
+    )
+    return {silo: told.values.get(silo) for silo in cohort.silos}
 
 
 @task(name="Train for comparison", cache_policy=NO_CACHE)
