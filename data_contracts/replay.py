@@ -51,8 +51,8 @@ class RoundReplay:
         number = self.round_number
         if self.equal and not self.recorded_sha256:
             return (
-                f"round {number} is equal in loss and norm of its update; its candidate "
-                "was rejected, so no hash of it is on record"
+                f"round {number} is equal in loss and norm of its update; its "
+                "candidate was rejected, so no hash of it is on record"
             )
         if self.equal:
             return f"round {number} is equal: model {self.recorded_sha256[:12]}"

@@ -24,6 +24,7 @@ from data_contracts.records import (
 from data_contracts.replay import RoundReplay
 from data_contracts.run_config import FederatedTrainingConfig, parse_config
 from data_contracts.workspace import SiloReplies
+from models.fixed_point import RING_BITS
 from models.parameters import Vector
 from models.recommenders.building import layout_for
 from models.vocabulary import Vocabulary
@@ -238,10 +239,8 @@ def remembers(config: FederatedTrainingConfig) -> bool:
     >>> remembers(FederatedTrainingConfig.model_validate(PRESETS["ml-100k"]))
     False
     """
-    return (
-        config.server_optimizer.name != "sgd"
-        or config.secure_aggregation.ring_bits < 32
-    )
+    narrow = config.secure_aggregation.ring_bits < RING_BITS
+    return narrow or config.server_optimizer.name != "sgd"
 
 
 def _config_tree(history: RunHistory) -> dict[str, object]:

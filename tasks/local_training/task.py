@@ -8,11 +8,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import QuorumLostError
+from data_contracts.preflight import TrainingSample
 from data_contracts.progress import announce
 from data_contracts.round_outcome import TrainingReceipt
 from data_contracts.settings.cohort import POOLED_SILO_NAME, CohortConfig
 from data_contracts.workspace import Cohort, SiloReplies
 from models.parameters import Vector
+from tasks.local_training.sample import train_sample
 from tasks.local_training.silo_side import (
     AloneJob,
     RoundJob,
@@ -59,6 +61,27 @@ def train_on_silos(
             f"cohort.min_silos is {config.min_silos} ({reasons})"
         )
     return replies
+
+
+@task(name="Train a sample on silos", cache_policy=NO_CACHE)
+def train_sample_on_silos(
+    cohort: Cohort, global_model: Vector, job: RoundJob, deadline_seconds: float
+) -> SiloReplies[TrainingSample]:
+    """A few batches at every silo, timed; their updates stay in the silos.
+
+    Args:
+        cohort: silos that hold sequences.
+        global_model: float32 [d].
+        job: the recipe of a round.
+        deadline_seconds: silos that take longer are failed.
+    """
+    announce().stage(f"Training a few batches at {len(cohort.silos)} silos")
+    return cohort.call(
+        train_sample,
+        cohort.broadcast(global_model),
+        job,
+        deadline_seconds=deadline_seconds,
+    )
 
 
 @task(
