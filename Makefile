@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check format bench-overhead bench-lineage bench-secagg bench-he bench-demo clean
+.PHONY: help install demo test test-fast test-slow check format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-preflight clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -58,6 +58,9 @@ bench-he: install  ## cost of homomorphic sums, beside masking
 
 bench-demo: install  ## what masking adds to the wall time of the demo
 	$(BIN)/python -m tests.benchmarks.demo_modes
+
+bench-preflight: install  ## what a preflight foretells, over what the run takes
+	$(BIN)/python -m tests.benchmarks.preflight_estimate
 
 clean:  ## remove the environment and everything a demo wrote here
 	rm -rf $(VENV) silorec_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -33,6 +33,7 @@ from tasks.preflight.task import (
     judge_preflight,
     measure_on_silos,
     measurements,
+    publish_preflight,
 )
 from tasks.preprocessing.task import preprocess_on_silos
 from tasks.secure_aggregation.task import (
@@ -212,4 +213,6 @@ def preflight(
                 transitions=transitions,
                 model_bytes=model.vector.nbytes,
             )
-    return judge_preflight(checklist, canary, config, price_per_hour, free_output)
+    report = judge_preflight(checklist, canary, config, price_per_hour, free_output)
+    publish_preflight(report)
+    return report

@@ -23,7 +23,7 @@ from tasks.global_update.task import (
     update_global_model,
 )
 from tasks.ingestion.task import load_silo_tables, prepare_silos
-from tasks.lineage.task import read_recorded_rounds
+from tasks.lineage.task import publish_replay, read_recorded_rounds
 from tasks.local_training.silo_side import RoundJob
 from tasks.local_training.task import compare_with_commitments, train_on_silos
 from tasks.preprocessing.task import preprocess_on_silos
@@ -122,8 +122,10 @@ def replay(
                 break
             model = candidate if told.accepted else model
 
-    return Replay(
+    found = Replay(
         run_id=recorded.run_id,
         rounds=tuple(compared),
         cautions=recorded.cautions(code_hash()),
     )
+    publish_replay(found)
+    return found

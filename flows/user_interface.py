@@ -1,7 +1,7 @@
 """`silorec ui`: the Prefect UI with all runs, and a form to start one.
 
-Starts a Prefect server on the database of the embedded ones, and serves the training
-flow to it, so that the UI has a deployment whose form is the run configuration. A run
+Starts a Prefect server on the database of the embedded ones, and serves training and
+preflight to it: deployments whose form is the run configuration. A run
 started there executes on this machine, in the folder where `silorec ui` was started.
 """
 
@@ -20,6 +20,10 @@ from data_contracts.presets import PRESETS
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
 POLL_SECONDS = 0.5
+DEPLOYMENTS = {
+    "train": "Train one recommender over the silos of a federation.",
+    "preflight": "Check everything that a run needs, and foretell what it takes.",
+}
 
 
 def serve_user_interface(port: int) -> None:
@@ -44,16 +48,27 @@ def serve_user_interface(port: int) -> None:
         print("Start a run there: Deployments > train > Run. Ctrl-C ends it all.")
         os.environ["PREFECT_API_URL"] = api
         # Imported now: Prefect reads the address of its server when it is loaded.
+        from prefect import serve
         from prefect.types.entrypoint import EntrypointType
 
         from flows.federated_training import federated_training
+        from flows.preflight import preflight
 
-        federated_training.serve(
-            name="train",
-            parameters={"config": PRESETS["ml-100k"]},
-            # By module: a path would load the flow outside its package.
-            entrypoint_type=EntrypointType.MODULE_PATH,
-            description="Train one recommender over the silos of a federation.",
+        flows = {
+            "train": federated_training,
+            "preflight": preflight,
+        }
+        serve(
+            *(
+                flow.to_deployment(
+                    name=name,
+                    parameters={"config": PRESETS["ml-100k"]},
+                    # By module: a path would load the flow outside its package.
+                    entrypoint_type=EntrypointType.MODULE_PATH,
+                    description=DEPLOYMENTS[name],
+                )
+                for name, flow in flows.items()
+            ),
             print_starting_message=False,
         )
     finally:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from prefect import task
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.progress import announce
@@ -21,6 +22,7 @@ from data_contracts.records import (
     RunHistory,
     RunStatus,
 )
+from data_contracts.replay import Replay
 from data_contracts.round_outcome import RoundOutcome
 from data_contracts.stopwatch import now_utc
 from data_contracts.workspace import SiloFailure
@@ -205,6 +207,24 @@ def read_recorded_rounds(
     folder = Path(output_folder).expanduser().resolve()
     told = history(open_store(output_folder), run)
     return recorded_rounds(told, folder, round_number, from_start=from_start)
+
+
+@task(name="Publish replay", cache_policy=NO_CACHE)
+def publish_replay(found: Replay) -> None:
+    """Show what was found on the flow run's page."""
+    create_table_artifact(
+        [
+            {
+                "round": str(one.round_number),
+                "recorded": one.recorded_sha256,
+                "computed again": one.replayed_sha256,
+                "found": one.sentence(),
+            }
+            for one in found.rounds
+        ],
+        key="replay",
+        description=f"Rounds of run {found.run_id}, computed again.",
+    )
 
 
 def _append(run: RecordedRun, step: str, records: Sequence[Record]) -> None:

@@ -56,6 +56,36 @@ def in_time(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def check_rows(report: PreflightReport) -> list[dict[str, str]]:
+    """One row per check."""
+    return [
+        {
+            "check": check.name,
+            "status": check.status.value,
+            "found": check.sentence,
+            "to do": check.remedy,
+        }
+        for check in report.checks
+    ]
+
+
+def estimate_lines(told: RunEstimate) -> dict[str, str]:
+    """What it is -> how much of it, as a person reads it."""
+    lines = {
+        "until the first round": in_time(told.before_seconds),
+        "each round": in_time(told.round_seconds),
+        "test and comparisons": in_time(told.after_seconds),
+        "in all": in_time(told.total_seconds),
+        "sent by all silos": f"{told.bytes_up / _MEGA:.1f} MB",
+        "sent to all silos": f"{told.bytes_down / _MEGA:.1f} MB",
+        "memory of the largest silo": f"{told.memory_bytes / _MEGA:.0f} MB",
+        "disk in the output folder": f"{told.disk_bytes / _MEGA:.1f} MB",
+    }
+    if told.cost is not None:
+        lines["cost"] = f"{told.cost:.2f}"
+    return lines
+
+
 def _checks(report: PreflightReport) -> Table:
     table = _table("check", "", "what was found, and what to do")
     for check in report.checks:
@@ -85,19 +115,7 @@ def _silos(canary: CanaryRound) -> Table:
 
 def _estimate(told: RunEstimate) -> Table:
     table = _table(f"the real run, all {told.rounds} rounds", "about")
-    lines = {
-        "until the first round": in_time(told.before_seconds),
-        "each round": in_time(told.round_seconds),
-        "test and comparisons": in_time(told.after_seconds),
-        "in all": in_time(told.total_seconds),
-        "sent by all silos": f"{told.bytes_up / _MEGA:.1f} MB",
-        "sent to all silos": f"{told.bytes_down / _MEGA:.1f} MB",
-        "memory of the largest silo": f"{told.memory_bytes / _MEGA:.0f} MB",
-        "disk in the output folder": f"{told.disk_bytes / _MEGA:.1f} MB",
-    }
-    if told.cost is not None:
-        lines["cost"] = f"{told.cost:.2f}"
-    for name, value in lines.items():
+    for name, value in estimate_lines(told).items():
         table.add_row(name, value)
     return table
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from prefect import task
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import ConfigError
@@ -29,6 +30,7 @@ from tasks.preflight.checks import (
     check_silo_disks,
 )
 from tasks.preflight.estimate import estimate_run
+from tasks.preflight.rendering import check_rows, estimate_lines
 from tasks.preflight.silo_side import measure_resources
 
 
@@ -102,3 +104,18 @@ def judge_preflight(
         canary=canary,
         estimate=estimate,
     )
+
+
+@task(name="Publish preflight", cache_policy=NO_CACHE)
+def publish_preflight(report: PreflightReport) -> None:
+    """Show the checks and the estimate on the flow run's page."""
+    create_table_artifact(
+        check_rows(report), key="preflight-checks", description="Before the real run."
+    )
+    if report.estimate:
+        lines = estimate_lines(report.estimate)
+        create_table_artifact(
+            [{"the real run": name, "about": value} for name, value in lines.items()],
+            key="preflight-estimate",
+            description=f"The real run, all {report.estimate.rounds} rounds.",
+        )
