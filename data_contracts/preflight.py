@@ -43,10 +43,12 @@ class TrainingSample:
     Attributes:
         seconds_per_batch: without the first, which warms up.
         round_seconds: of a whole round at that pace.
+        warm_up_seconds: what the first batch of a process takes longer than others.
     """
 
     seconds_per_batch: float
     round_seconds: float
+    warm_up_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)

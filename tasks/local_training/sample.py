@@ -29,9 +29,9 @@ from tasks.local_training.trainer import (
     training_seed,
 )
 
-SAMPLE_BATCHES = 8
-SAMPLE_SECONDS = 5.0
-"""No further batch is begun after so long."""
+SAMPLE_BATCHES = 64
+SAMPLE_SECONDS = 3.0
+"""No further batch is begun after so long, but for the first, which warms up."""
 
 
 def train_sample(
@@ -72,6 +72,7 @@ def train_sample(
     return TrainingSample(
         seconds_per_batch=coarse(pace),
         round_seconds=coarse(in_a_round * pace + encoding_seconds),
+        warm_up_seconds=coarse(max(0.0, seconds[0] - pace) if seconds else 0.0),
     )
 
 
@@ -93,7 +94,7 @@ def _timed_batches(
                 loss = batch_loss(module, batch.to(device), product)
             losses.append(step(module, optimizer, loss, job.training.clip_norm))
             seconds.append(time.monotonic() - began - sum(seconds))
-            if sum(seconds) > SAMPLE_SECONDS:
+            if sum(seconds[1:]) > SAMPLE_SECONDS:
                 break
     return losses, seconds
 

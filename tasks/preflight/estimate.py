@@ -38,7 +38,10 @@ def estimate_run(
         price_per_hour: of all machines together, in any currency.
     """
     rounds = config.schedule.rounds
-    before = canary.start_seconds + canary.before_seconds
+    warm_up = (one.training.warm_up_seconds for one in canary.silos.values())
+    before = (
+        canary.start_seconds + canary.before_seconds + makespan(warm_up, canary.at_once)
+    )
     one_round = (
         makespan(_training(canary), canary.at_once)
         + canary.sum_seconds

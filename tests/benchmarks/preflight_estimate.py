@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -84,10 +85,10 @@ def compare(config: FederatedTrainingConfig) -> None:
     say("preflight_seconds", took)
     say("run_seconds", actual)
     say("preflight_estimate_over_actual", foretold.total_seconds / actual, unit="ratio")
-    in_rounds = sum(row.round_seconds for row in rounds)
+    warm = statistics.median(row.round_seconds for row in rounds[1:])
     say(
-        "preflight_rounds_estimate_over_actual",
-        len(rounds) * foretold.round_seconds / in_rounds,
+        "preflight_warm_round_estimate_over_actual",
+        foretold.round_seconds / warm,
         unit="ratio",
     )
     say(

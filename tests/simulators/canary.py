@@ -26,6 +26,7 @@ def resources(
 def canary_round(
     *,
     train_seconds: float = 1.0,
+    warm_up_seconds: float = 0.0,
     evaluate_seconds: float = 0.5,
     metrics_seconds: float = 0.1,
     bytes_up: int = 4_000,
@@ -40,7 +41,9 @@ def canary_round(
         silos={
             silo: SiloMeasurement(
                 training=TrainingSample(
-                    seconds_per_batch=0.01, round_seconds=train_seconds
+                    seconds_per_batch=0.01,
+                    round_seconds=train_seconds,
+                    warm_up_seconds=warm_up_seconds,
                 ),
                 evaluation=EvaluationSample(round_seconds=evaluate_seconds),
                 resources=one,

@@ -75,6 +75,15 @@ def test_training_alone_takes_as_many_rounds_again():
     assert alone.memory_bytes > without.memory_bytes
 
 
+def test_silos_warm_up_once_and_in_turns():
+    cold, warm = canary_round(warm_up_seconds=2.0), canary_round()
+    many = config(schedule={"rounds": 50})
+    # Three silos, two at once.
+    assert estimate_run(cold, many).total_seconds == pytest.approx(
+        estimate_run(warm, many).total_seconds + 4.0
+    )
+
+
 def test_the_cost_is_the_price_of_the_time():
     canary = canary_round()
     free = estimate_run(canary, config())
