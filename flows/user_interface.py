@@ -1,8 +1,8 @@
 """`silorec ui`: the Prefect UI with all runs, and a form to start one.
 
 Starts a Prefect server on the database of the embedded ones, and serves training and
-preflight to it: deployments whose form is the run configuration. A run
-started there executes on this machine, in the folder where `silorec ui` was started.
+preflight to it: deployments whose form is the run configuration. What is started there
+executes on this machine, in the folder where `silorec ui` was started.
 """
 
 from __future__ import annotations
@@ -20,10 +20,6 @@ from data_contracts.presets import PRESETS
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
 POLL_SECONDS = 0.5
-DEPLOYMENTS = {
-    "train": "Train one recommender over the silos of a federation.",
-    "preflight": "Check everything that a run needs, and foretell what it takes.",
-}
 
 
 def serve_user_interface(port: int) -> None:
@@ -49,25 +45,29 @@ def serve_user_interface(port: int) -> None:
         os.environ["PREFECT_API_URL"] = api
         # Imported now: Prefect reads the address of its server when it is loaded.
         from prefect import serve
+        from prefect.deployments.runner import RunnerDeployment
         from prefect.types.entrypoint import EntrypointType
 
         from flows.federated_training import federated_training
         from flows.preflight import preflight
 
-        flows = {
-            "train": federated_training,
-            "preflight": preflight,
-        }
+        filled = {"config": PRESETS["ml-100k"]}
+        # By module: a path would load the flow outside its package.
+        module = EntrypointType.MODULE_PATH
         serve(
-            *(
-                flow.to_deployment(
-                    name=name,
-                    parameters={"config": PRESETS["ml-100k"]},
-                    # By module: a path would load the flow outside its package.
-                    entrypoint_type=EntrypointType.MODULE_PATH,
-                    description=DEPLOYMENTS[name],
-                )
-                for name, flow in flows.items()
+            RunnerDeployment.from_flow(
+                federated_training,
+                name="train",
+                description="Train one recommender over the silos of a federation.",
+                parameters=filled,
+                entrypoint_type=module,
+            ),
+            RunnerDeployment.from_flow(
+                preflight,
+                name="preflight",
+                description="Check everything that a run needs before it.",
+                parameters=filled,
+                entrypoint_type=module,
             ),
             print_starting_message=False,
         )

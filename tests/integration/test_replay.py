@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.errors import NotRecordedError, UsageError
+from data_contracts.records import Verdict
 from tests.simulators.small_federation import NO_COMPARISON, small_config, train
 from tests.simulators.synthetic_tables import synthetic_silo
 
@@ -69,11 +70,12 @@ def test_a_server_with_a_memory_and_a_narrow_ring_are_replayed_from_the_start(
     run = federation(
         tmp_path,
         local_training={"epochs": 1},
-        # Every second candidate or so is rejected: the rate is cut on the way.
+        # Some candidate is rejected: the rate is cut on the way.
         schedule={"rounds": 4, "max_regression": 0.0},
         server_optimizer={"name": "momentum"},
         secure_aggregation={"ring_bits": 16},
     )
+    assert Verdict.REJECTED in {told.verdict for told in run.history.decisions}
     found = replayed(run, 4)
     assert [one.round_number for one in found.rounds] == [1, 2, 3, 4]
     assert found.equal
