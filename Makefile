@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-joint-noise bench-privacy bench-quality-dp attack-pictures clean
+.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-joint-noise bench-privacy bench-quality-dp attack-pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -77,6 +77,9 @@ bench-quality-dp: install  ## MovieLens-1M under privacy, three runs each; an ho
 
 bench-maintenance: install  ## what 1,000 rounds do to the recording of a round
 	$(BIN)/python -m tests.benchmarks.maintenance
+
+bench-preflight: install  ## what a preflight foretells, over what the run takes
+	$(BIN)/python -m tests.benchmarks.preflight_estimate
 
 clean:  ## remove the environment and everything a demo wrote here
 	rm -rf $(VENV) silorec_output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

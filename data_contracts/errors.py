@@ -55,6 +55,10 @@ class AuditFailedError(SilorecError):
     """A privacy audit refuted what a trainer claims."""
 
 
+class CheckFailedError(SilorecError):
+    """What was asked to be checked does not hold; the findings are told before."""
+
+
 class FailureReason(StrEnum):
     """Why a silo did not contribute; the value is what records and reports show."""
 

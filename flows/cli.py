@@ -22,7 +22,9 @@ from data_contracts.run_config import FederatedTrainingConfig
 from flows.audit_command import add_audit_command, audit_privacy
 from flows.cli_options import add_setting_flags, config_from, example_file
 from flows.maintenance_commands import add_maintenance_commands
+from flows.preflight_command import add_preflight_command
 from flows.privacy_commands import add_privacy_commands
+from flows.replay_command import add_replay_command
 from flows.resume_command import add_resume_command, resume_run
 from flows.training_command import run_training
 
@@ -81,6 +83,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_resume_command(resume, DEFAULT_OUTPUT)
     audit = _command(commands, "audit", audit_privacy, "look for canaries in a model")
     add_audit_command(audit)
+    add_preflight_command(commands, _add_config_arguments)
+    add_replay_command(commands, _add_output_folder)
 
     report = _command(commands, "report", write_report, "write a run's report again")
     report.add_argument("run", help="run id or its beginning")

@@ -1,8 +1,8 @@
 """`silorec ui`: the Prefect UI with all runs, and a form to start one.
 
-Starts a Prefect server on the database of the embedded ones, and serves the training
-flow to it, so that the UI has a deployment whose form is the run configuration. A run
-started there executes on this machine, in the folder where `silorec ui` was started.
+Starts a Prefect server on the database of the embedded ones, and serves training and
+preflight to it: deployments whose form is the run configuration. What is started there
+executes on this machine, in the folder where `silorec ui` was started.
 """
 
 from __future__ import annotations
@@ -44,16 +44,31 @@ def serve_user_interface(port: int) -> None:
         print("Start a run there: Deployments > train > Run. Ctrl-C ends it all.")
         os.environ["PREFECT_API_URL"] = api
         # Imported now: Prefect reads the address of its server when it is loaded.
+        from prefect import serve
+        from prefect.deployments.runner import RunnerDeployment
         from prefect.types.entrypoint import EntrypointType
 
         from flows.federated_training import federated_training
+        from flows.preflight import preflight
 
-        federated_training.serve(
-            name="train",
-            parameters={"config": PRESETS["ml-100k"]},
-            # By module: a path would load the flow outside its package.
-            entrypoint_type=EntrypointType.MODULE_PATH,
-            description="Train one recommender over the silos of a federation.",
+        filled = {"config": PRESETS["ml-100k"]}
+        # By module: a path would load the flow outside its package.
+        module = EntrypointType.MODULE_PATH
+        serve(
+            RunnerDeployment.from_flow(
+                federated_training,
+                name="train",
+                description="Train one recommender over the silos of a federation.",
+                parameters=filled,
+                entrypoint_type=module,
+            ),
+            RunnerDeployment.from_flow(
+                preflight,
+                name="preflight",
+                description="Check everything that a run needs before it.",
+                parameters=filled,
+                entrypoint_type=module,
+            ),
             print_starting_message=False,
         )
     finally:

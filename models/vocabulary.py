@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,6 +46,19 @@ class Vocabulary:
 
     def __hash__(self) -> int:
         return hash((self.items, self._frozen_hash))
+
+    @classmethod
+    def of_model(
+        cls,
+        items: Iterable[str],
+        tensors: Mapping[str, NDArray[np.float32]],
+        metadata: Mapping[str, str],
+    ) -> Vocabulary:
+        """The vocabulary of a saved model, with what is frozen of it."""
+        names = json.loads(metadata.get(FEATURE_NAMES, "[]"))
+        values, bias = (tensors.get(name) for name in FROZEN_TENSORS)
+        features = None if values is None else ItemFeatures(names, values)
+        return cls(items, features, bias)
 
     def biased(self, bias: NDArray[np.float32]) -> Vocabulary:
         """The same items with `bias` [V] on their scores."""

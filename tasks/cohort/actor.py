@@ -63,6 +63,11 @@ class RayCohort:
         """Names of the members, in a fixed order."""
         return tuple(self._hosts)
 
+    @property
+    def at_once(self) -> int:
+        """Silos that work at the same time."""
+        return self._at_once
+
     def only(self, silos: Iterable[str]) -> RayCohort:
         """The same actors, narrowed to some members."""
         wanted = set(silos)

@@ -83,14 +83,14 @@ class Answer:
 
 def ranking_of(workspace: SiloWorkspace, model: Vector, question: Question) -> Ranking:
     """Where the given model ranks the silo's held-out targets; stays in the silo."""
-    return _ranking(workspace, _scorer(workspace, model, question), question)
+    return _ranking(workspace, scorer_of(workspace, model, question), question)
 
 
 def evaluate_model(
     workspace: SiloWorkspace, model: Vector, question: Question
 ) -> Answer | None:
     """Rank the silo's held-out targets by the given model."""
-    ranking = _ranking(workspace, _scorer(workspace, model, question), question)
+    ranking = _ranking(workspace, scorer_of(workspace, model, question), question)
     if question.window is Window.VALIDATION:
         remember(workspace, vector_hash(model), ranking.sums)
     return _told(workspace, ranking, question)
@@ -124,7 +124,7 @@ def vote(
 def evaluate_own_model(workspace: SiloWorkspace, question: Question) -> Answer | None:
     """The same for the model that this silo trained alone and keeps."""
     own = workspace.get(AloneModel).vector
-    return _answer(workspace, _scorer(workspace, own, question), question)
+    return _answer(workspace, scorer_of(workspace, own, question), question)
 
 
 def evaluate_popularity(
@@ -172,21 +172,22 @@ def _answer(
 
 
 def _ranking(workspace: SiloWorkspace, scorer: Scorer, question: Question) -> Ranking:
-    data, stocked = workspace.get(SequenceData), _candidates(workspace, question)
+    data, stocked = workspace.get(SequenceData), candidates_for(workspace, question)
     return rank_held_out(scorer, data, question.window, stocked, question.evaluation.k)
 
 
 def _told(
     workspace: SiloWorkspace, ranking: Ranking, question: Question
 ) -> Answer | None:
-    workspace.put(_contribution(ranking, question.num_silos))
+    workspace.put(contribution_of(ranking, question.num_silos))
     if not question.evaluation.per_silo_metrics:
         return None
-    stocked = int(_candidates(workspace, question).mask.sum())
+    stocked = int(candidates_for(workspace, question).mask.sum())
     return Answer(ranking.sums, int(ranking.recommended.sum()), stocked)
 
 
-def _candidates(workspace: SiloWorkspace, question: Question) -> StockedItems:
+def candidates_for(workspace: SiloWorkspace, question: Question) -> StockedItems:
+    """The items that compete in this silo."""
     stocked = workspace.get(StockedItems)
     if question.evaluation.candidates == "vocabulary":
         return StockedItems(np.ones_like(stocked.mask))
@@ -198,12 +199,17 @@ def _own_sums(
 ) -> MetricSums:
     name, own = vector_hash(model), known(workspace).sums
     if name not in own:
-        scorer = _scorer(workspace, model, question)
+        scorer = scorer_of(workspace, model, question)
         remember(workspace, name, _ranking(workspace, scorer, question).sums)
     return own[name]
 
 
-def _contribution(ranking: Ranking, num_silos: int) -> Contribution:
+def contribution_of(ranking: Ranking, num_silos: int) -> Contribution:
+    """Metric sums and recommended items, ready for a secure sum.
+
+    Raises:
+        SiloInputError: the scores were not finite.
+    """
     sums = np.array(ranking.sums.values())
     if not np.isfinite(sums).all():
         raise SiloInputError("the model's scores are not finite numbers")
@@ -213,7 +219,8 @@ def _contribution(ranking: Ranking, num_silos: int) -> Contribution:
     return Contribution(encode_counts(counts, num_silos))
 
 
-def _scorer(workspace: SiloWorkspace, model: Vector, question: Question) -> Scorer:
+def scorer_of(workspace: SiloWorkspace, model: Vector, question: Question) -> Scorer:
+    """Scores by the silo's module, set to these parameters, float32 [d]."""
     module = warm_recommender(workspace, question.model)
     write_vector(module, model)
     return history_scorer(module, question.model.context)

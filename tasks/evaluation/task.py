@@ -10,17 +10,19 @@ import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from data_contracts.preflight import EvaluationSample
 from data_contracts.progress import announce
 from data_contracts.records import Subject
 from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.training import EvaluationConfig
 from data_contracts.votes import VoteCount
-from data_contracts.workspace import Cohort, SiloStep
+from data_contracts.workspace import Cohort, SiloReplies, SiloStep
 from models.fixed_point import decode_counts
 from models.parameters import Vector
 from models.recommenders.counting import MarkovChain
 from tasks.evaluation.private_metrics import release_metrics
 from tasks.evaluation.results import Evaluation, pooled_sums
+from tasks.evaluation.sample import evaluate_sample
 from tasks.evaluation.silo_side import (
     Answer,
     Question,
@@ -123,6 +125,27 @@ def release_private_metrics(
         return None
     subject, pooled = Subject.FEDERATED, pooled_sums(shown)
     return Evaluation(subject, question.window, shown, pooled)
+
+
+@task(name="Evaluate a sample on silos", cache_policy=NO_CACHE)
+def evaluate_sample_on_silos(
+    cohort: Cohort, model: Vector, question: Question, deadline_seconds: float
+) -> SiloReplies[EvaluationSample]:
+    """Rank for some users at every silo, timed; their metric sums stay in the silos.
+
+    Args:
+        cohort: silos that hold sequences.
+        model: float32 [d].
+        question: window and cut-off.
+        deadline_seconds: silos that take longer are failed.
+    """
+    announce().stage(f"Evaluating a sample at {len(cohort.silos)} silos")
+    return cohort.call(
+        evaluate_sample,
+        cohort.broadcast(model),
+        question,
+        deadline_seconds=deadline_seconds,
+    )
 
 
 @task(name="Evaluate what silos reach alone", cache_policy=NO_CACHE)

@@ -18,6 +18,7 @@ from data_contracts.settings.training import (
     ServerOptimizerConfig,
 )
 from models.global_model import GlobalModel, fresh_model, moved
+from models.parameters import Vector
 from models.vocabulary import FEATURE_NAMES, Vocabulary
 from models.weighted_mean import WeightedMean
 from tasks.global_update.combination import Encoding, combined
@@ -61,6 +62,14 @@ def initialise_global_model(
             tuple(json.loads(checkpoint.metadata.get(FEATURE_NAMES, "[]"))),
         )
     )
+    return fresh_model(vector, server_optimizer)
+
+
+@task(name="Restore global model", cache_policy=NO_CACHE)
+def restore_global_model(
+    vector: Vector, server_optimizer: ServerOptimizerConfig
+) -> GlobalModel:
+    """A model of an earlier round, for a server optimizer without a memory."""
     return fresh_model(vector, server_optimizer)
 
 

@@ -76,9 +76,8 @@ def save_model(
                 f"model not saved: tensor {name} {problem}; keep the last good model"
             )
     models = folder / MODELS_FOLDER
-    listed = json.dumps(list(vocabulary), ensure_ascii=False).encode()
+    listed, content = _contents(tensors, metadata, vocabulary)
     vocabulary_sha256 = hashlib.sha256(listed).hexdigest()
-    content = _encode(tensors, {**metadata, _VOCABULARY_KEY: vocabulary_sha256})
     sha256 = hashlib.sha256(content).hexdigest()
     path = model_path(models, sha256)
     try:
@@ -89,6 +88,14 @@ def save_model(
         raise storage_error("save a model", models, error) from None
     parameters = sum(tensor.size for tensor in tensors.values())
     return ModelFile(sha256, path, len(content), parameters, vocabulary_sha256)
+
+
+def sha256_of_model(
+    tensors: Tensors, metadata: Mapping[str, str], vocabulary: Sequence[str]
+) -> str:
+    """The name that `save_model` would give the file; writes nothing."""
+    _, content = _contents(tensors, metadata, vocabulary)
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_model(
@@ -122,6 +129,15 @@ def model_path(models: Path, sha256: str) -> Path:
 
 def _vocabulary_path(models: Path, sha256: str) -> Path:
     return models / f"{sha256}.vocabulary.json"
+
+
+def _contents(
+    tensors: Tensors, metadata: Mapping[str, str], vocabulary: Sequence[str]
+) -> tuple[bytes, bytes]:
+    """(vocabulary file, model file)."""
+    listed = json.dumps(list(vocabulary), ensure_ascii=False).encode()
+    name = hashlib.sha256(listed).hexdigest()
+    return listed, _encode(tensors, {**metadata, _VOCABULARY_KEY: name})
 
 
 def _encode(tensors: Tensors, metadata: Mapping[str, str]) -> bytes:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from prefect import task
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.code_identity import code_hash
@@ -27,6 +28,7 @@ from data_contracts.records import (
     RunHistory,
     RunStatus,
 )
+from data_contracts.replay import Replay
 from data_contracts.round_outcome import RoundOutcome
 from data_contracts.settings.maintenance import MaintenanceConfig
 from data_contracts.stopwatch import now_utc
@@ -37,6 +39,7 @@ from tasks.lineage.ancestry import which_made
 from tasks.lineage.maintenance import maintain
 from tasks.lineage.model_files import LoadedModel, load_model, save_model
 from tasks.lineage.queries import history
+from tasks.lineage.recorded_rounds import RecordedRounds, recorded_rounds
 from tasks.lineage.recorded_run import RecordedRun
 from tasks.lineage.run_state import (
     RunState,
@@ -338,6 +341,40 @@ def look_after_lineage(config: MaintenanceConfig) -> Upkeep:
     for sentence in upkeep.sentences():
         announce().note(sentence)
     return upkeep
+
+
+@task(name="Read recorded rounds", cache_policy=NO_CACHE)
+def read_recorded_rounds(
+    output_folder: str, run: str, round_number: int, *, from_start: bool
+) -> RecordedRounds:
+    """What a round, and those that it follows from, can be computed again from.
+
+    Raises:
+        NotRecordedError: no such run, or it has no such round.
+        UsageError: the round cannot be computed again.
+        LineageError: a model file is gone or damaged.
+    """
+    folder = Path(output_folder).expanduser().resolve()
+    told = history(open_store(output_folder), run)
+    return recorded_rounds(told, folder, round_number, from_start=from_start)
+
+
+@task(name="Publish replay", cache_policy=NO_CACHE)
+def publish_replay(found: Replay) -> None:
+    """Show what was found on the flow run's page."""
+    create_table_artifact(
+        [
+            {
+                "round": str(one.round_number),
+                "recorded": one.recorded_sha256,
+                "computed again": one.replayed_sha256,
+                "found": one.sentence(),
+            }
+            for one in found.rounds
+        ],
+        key="replay",
+        description=f"Rounds of run {found.run_id}, computed again.",
+    )
 
 
 def _append(run: RecordedRun, step: str, records: Sequence[Record]) -> None:

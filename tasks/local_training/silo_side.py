@@ -36,7 +36,7 @@ from models.row_admission import RowAdmission
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems, Vocabulary
 from models.weighted_mean import UpdateEncoding, shortened
-from tasks.local_training.commitments import commit_to
+from tasks.local_training.commitments import commit_to, opens
 from tasks.local_training.kept_updates import (
     KeptUpdate,
     forget_updates,
@@ -198,6 +198,20 @@ def _trained(
 def forget_rounds(workspace: SiloWorkspace) -> None:
     """The run has ended: delete what was kept to finish an interrupted round."""
     forget_updates(workspace.folder, workspace.run_id)
+
+
+def compare_with_commitment(
+    workspace: SiloWorkspace, round_key: str, commitment: str
+) -> bool | None:
+    """Whether the shelved update is the one that this silo committed to before.
+
+    Args:
+        workspace: holds a `Contribution`, which stays there.
+        round_key: of the round that the commitment was made in.
+        commitment: as recorded.
+    """
+    words = workspace.get(Contribution).words
+    return opens(words, workspace.folder, round_key, commitment)
 
 
 @dataclass(frozen=True, kw_only=True)

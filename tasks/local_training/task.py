@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import QuorumLostError
+from data_contracts.preflight import TrainingSample
 from data_contracts.progress import announce
 from data_contracts.round_outcome import TrainingReceipt
 from data_contracts.settings.cohort import POOLED_SILO_NAME, CohortConfig
@@ -13,9 +16,11 @@ from data_contracts.workspace import Cohort, SiloReplies
 from models.parameters import Vector
 from tasks.local_training.private_jobs import PrivateJob
 from tasks.local_training.private_side import train_round_privately
+from tasks.local_training.sample import train_sample
 from tasks.local_training.silo_side import (
     AloneJob,
     RoundJob,
+    compare_with_commitment,
     forget_rounds,
     hand_over_pooled_model,
     train_alone,
@@ -62,6 +67,54 @@ def train_on_silos(
             f"cohort.min_silos is {config.min_silos} ({reasons})"
         )
     return replies
+
+
+@task(name="Train a sample on silos", cache_policy=NO_CACHE)
+def train_sample_on_silos(
+    cohort: Cohort, global_model: Vector, job: RoundJob, deadline_seconds: float
+) -> SiloReplies[TrainingSample]:
+    """A few batches at every silo, timed; their updates stay in the silos.
+
+    Args:
+        cohort: silos that hold sequences.
+        global_model: float32 [d].
+        job: the recipe of a round.
+        deadline_seconds: silos that take longer are failed.
+    """
+    announce().stage(f"Training a few batches at {len(cohort.silos)} silos")
+    return cohort.call(
+        train_sample,
+        cohort.broadcast(global_model),
+        job,
+        deadline_seconds=deadline_seconds,
+    )
+
+
+@task(
+    name="Compare with commitments",
+    task_run_name="round-{round_number}-compare-commitments",
+    cache_policy=NO_CACHE,
+)
+def compare_with_commitments(
+    cohort: Cohort, run_id: str, round_number: int, commitments: Mapping[str, str]
+) -> Mapping[str, bool | None]:
+    """Whether each silo's shelved update is the one it once committed to.
+
+    Args:
+        cohort: silos that have just trained.
+        run_id: the run in which they committed.
+        round_number: and the round.
+        commitments: silo -> commitment, as recorded.
+
+    Returns:
+        Silo -> the same or not; None where a silo cannot tell.
+    """
+    told = cohort.call(
+        compare_with_commitment,
+        f"{run_id}/{round_number}",
+        per_silo={silo: (commitments[silo],) for silo in cohort.silos},
+    )
+    return {silo: told.values.get(silo) for silo in cohort.silos}
 
 
 @task(name="Train for comparison", cache_policy=NO_CACHE)

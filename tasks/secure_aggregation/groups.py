@@ -49,7 +49,12 @@ def deal(
 
 
 def sum_in_groups(
-    terms: AggregationTerms, groups: int, sum_of: SumOf, *, needed: int
+    terms: AggregationTerms,
+    groups: int,
+    sum_of: SumOf,
+    *,
+    needed: int,
+    dealt_as: str = "",
 ) -> SecureSum:
     """One secure sum per group, one after the other, put together.
 
@@ -61,6 +66,7 @@ def sum_in_groups(
         groups: into how many the members are dealt.
         sum_of: runs one secure sum.
         needed: fewest groups.
+        dealt_as: the run whose groups these are; empty: this one's own.
 
     Raises:
         QuorumLostError: too few groups; if there were too few to begin with, nothing
@@ -69,7 +75,8 @@ def sum_in_groups(
     opened: list[SecureSum] = []
     lost: dict[str, SiloFailure] = {}
     _require_groups(groups, needed, terms, lost)
-    for group in deal(terms.members, groups, terms.run_id, terms.round_number):
+    dealer = dealt_as or terms.run_id
+    for group in deal(terms.members, groups, dealer, terms.round_number):
         try:
             opened.append(sum_of(narrowed(terms, group)))
         except (QuorumLostError, ProtocolError) as error:

@@ -61,6 +61,7 @@ def aggregate_securely(
     *,
     min_silos: int,
     kind: InputKind = COUNTS,
+    dealt_as: str = "",
     deadline_seconds: float | None = None,
     apart: bool = False,
     early: EarlyKeys | None = None,
@@ -75,6 +76,7 @@ def aggregate_securely(
         config: the mode and the groups.
         min_silos: the quorum; but for mode plain, also t = floor(2n/3) + 1 silos.
         kind: ring, encoding and global model of the contributions.
+        dealt_as: the run whose groups are to be dealt; empty: that of the cohort.
         deadline_seconds: silos that take longer in any phase are left out.
         apart: also keep the parts, if `config` says that they are to be compared.
         early: keys that were exchanged while the silos made their contributions; with
@@ -106,6 +108,7 @@ def aggregate_securely(
         groups_possible(config.groups, len(members)),
         lambda part: run(cohort.only(part.members), part),
         needed=parts_needed(config.combine, config.assumed_attackers),
+        dealt_as=dealt_as,
     )
     _require_silos(summed.contributors, min_silos, purpose, round_number, config)
     return summed

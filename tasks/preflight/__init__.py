@@ -1,0 +1,1 @@
+"""Judging a tiny pass over the silos: would the real run get through, at what cost?"""
