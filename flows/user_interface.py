@@ -1,7 +1,7 @@
 """`silorec ui`: the Prefect UI with all runs, and a form to start one.
 
-Starts a Prefect server on the database of the embedded ones, and serves training and
-preflight to it: deployments whose form is the run configuration. What is started there
+Starts a Prefect server on the database of the embedded ones, and serves every flow that
+a person starts to it: deployments whose form is their configuration. What is started there
 executes on this machine, in the folder where `silorec ui` was started.
 """
 
@@ -13,9 +13,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from typing import TYPE_CHECKING, Any
 
 from data_contracts.errors import UsageError
 from data_contracts.presets import PRESETS
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
+
 
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
@@ -45,35 +50,45 @@ def serve_user_interface(port: int) -> None:
         os.environ["PREFECT_API_URL"] = api
         # Imported now: Prefect reads the address of its server when it is loaded.
         from prefect import serve
-        from prefect.deployments.runner import RunnerDeployment
-        from prefect.types.entrypoint import EntrypointType
 
-        from flows.federated_training import federated_training
-        from flows.preflight import preflight
-
-        filled = {"config": PRESETS["ml-100k"]}
-        # By module: a path would load the flow outside its package.
-        module = EntrypointType.MODULE_PATH
-        serve(
-            RunnerDeployment.from_flow(
-                federated_training,
-                name="train",
-                description="Train one recommender over the silos of a federation.",
-                parameters=filled,
-                entrypoint_type=module,
-            ),
-            RunnerDeployment.from_flow(
-                preflight,
-                name="preflight",
-                description="Check everything that a run needs before it.",
-                parameters=filled,
-                entrypoint_type=module,
-            ),
-            print_starting_message=False,
-        )
+        serve(*_deployments(), print_starting_message=False)
     finally:
         server.terminate()
         server.wait()
+
+
+def _deployments() -> list[RunnerDeployment]:
+    """Every flow that a person starts, with its form filled in as far as it can be."""
+    from prefect.deployments.runner import RunnerDeployment
+    from prefect.types.entrypoint import EntrypointType
+
+    from flows.federated_training import federated_training
+    from flows.maintenance import maintenance
+    from flows.preflight import preflight
+    from flows.privacy_audit import privacy_audit
+
+    training = {"config": PRESETS["ml-100k"]}
+    served: tuple[tuple[Any, str, dict[str, Any], str], ...] = (
+        (federated_training, "train", training,
+         "Train one recommender over the silos of a federation."),
+        (preflight, "preflight", training,
+         "Check everything that a run needs before it."),
+        (privacy_audit, "audit", {"config": {}},
+         "Look for planted people in a privately trained model."),
+        (maintenance, "maintain", {"config": {}},
+         "Merge small files of the lineage tables, and remove what nothing needs."),
+    )  # fmt: skip
+    return [
+        RunnerDeployment.from_flow(
+            flow,
+            name=name,
+            description=description,
+            parameters=parameters,
+            # By module: a path would load the flow outside its package.
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        for flow, name, parameters, description in served
+    ]
 
 
 def _await_health(server: subprocess.Popen[bytes], api: str) -> None:
