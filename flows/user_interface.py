@@ -1,8 +1,8 @@
-"""`silorec ui`: the Prefect UI with all runs, and a form to start one.
+"""`silorec ui`: the Prefect UI with all runs, and forms to start one.
 
-Starts a Prefect server on the database of the embedded ones, and serves every flow that
-a person starts to it: deployments whose form is their configuration. What is started there
-executes on this machine, in the folder where `silorec ui` was started.
+Starts a Prefect server on the database of the embedded ones, and serves every flow to
+it that a person starts: deployments whose form is their configuration. What is started
+there executes on this machine, in the folder where `silorec ui` was started.
 """
 
 from __future__ import annotations
