@@ -55,6 +55,15 @@ class LogEntry:
         """What the commit did, such as `WRITE`; empty if the entry does not say."""
         return str(_first(self.actions, "commitInfo").get("operation", ""))
 
+    @property
+    def complaint(self) -> str:
+        """What is wrong, and where, as the first half of a sentence."""
+        table = self.path.parent.parent.name
+        return (
+            f"entry {self.version} of the Delta log of lineage table {table} "
+            f"{self.fault} ({self.path})"
+        )
+
 
 @dataclass(frozen=True)
 class DeltaLog:

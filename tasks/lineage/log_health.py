@@ -87,8 +87,7 @@ def _broken_entry(
     return Finding(
         check=CHECK,
         where=str(entry.path),
-        sentence=f"entry {entry.version} of the Delta log of lineage table "
-        f"{table.name} {entry.fault} ({entry.path}); {fix}",
+        sentence=f"{entry.complaint}; {fix}",
         repair=remedy,
     )
 

@@ -32,6 +32,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from data_contracts.errors import LineageError
 from data_contracts.records import Record
+from tasks.lineage.delta_log import read_log
 from tasks.lineage.merging import NO_HOUSEKEEPING, merge_small_files
 from tasks.lineage.schema import (
     TABLE_OF,
@@ -257,6 +258,12 @@ class LineageStore:
                     table.schema,
                     mode="ignore",
                     configuration=TABLE_PROPERTIES,
+                )
+            for entry in read_log(path).faulty:
+                # Delta would read on without the rest of some, and refuse others.
+                raise LineageError(
+                    f"{entry.complaint}; `silorec doctor {self._folder.parent} "
+                    "--repair` puts right what can be"
                 )
             handle = DeltaTable(path)
             columns = [field.name for field in handle.schema().fields]

@@ -286,15 +286,35 @@ def test_an_open_store_recovers_when_its_folder_is_replaced(tmp_path: Path) -> N
     assert keys(store, RoundRecord) == {("run1", 2): 1}
 
 
-@pytest.mark.parametrize("damage", ["log", "rows"])
-def test_a_damaged_table_is_one_sentence(store: LineageStore, damage: str) -> None:
+ENTRY_FAULT = {
+    "": "lacks a part of its commit",
+    "{garbage": "is cut short or damaged",
+    '{"commitInfo": {}}\n': "lacks a part of its commit",
+}
+
+
+@pytest.mark.parametrize("left", ENTRY_FAULT)
+def test_a_broken_log_entry_stops_whoever_comes_next_by_its_name(
+    store: LineageStore, left: str
+) -> None:
     append_round(store, "run1", 1)
-    table = store._folder / "rounds"
-    if damage == "log":
-        (table / "_delta_log" / f"{1:020d}.json").write_text("{garbage")
-    else:
-        for file in table.glob("*.parquet"):
-            file.write_bytes(b"garbage")
+    entry = store._folder / "rounds" / "_delta_log" / f"{1:020d}.json"
+    entry.write_text(left)
+    later = LineageStore(store._folder.parent)
+    for use in (lambda: later.read(RoundRecord), lambda: append_round(later, "r", 1)):
+        with pytest.raises(LineageError, match="entry 1 of the Delta log") as caught:
+            use()
+        assert f"lineage table rounds {ENTRY_FAULT[left]} ({entry})" in (
+            caught.value.message
+        )
+        assert "silorec doctor" in caught.value.message
+        assert "garbage" not in caught.value.message
+
+
+def test_a_damaged_table_is_one_sentence(store: LineageStore) -> None:
+    append_round(store, "run1", 1)
+    for file in (store._folder / "rounds").glob("*.parquet"):
+        file.write_bytes(b"garbage")
     with pytest.raises(LineageError, match="read lineage table rounds") as caught:
         LineageStore(store._folder.parent).read(RoundRecord)
     assert "restore the folder from a backup" in caught.value.message
