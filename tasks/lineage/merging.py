@@ -41,7 +41,7 @@ def merge_small_files(handle: DeltaTable, table: Path) -> bool:
         DeltaError: the table cannot be read or written.
         OSError: the lock cannot be made.
     """
-    with sole_merger(table) as alone:
+    with table_lock(table) as alone:
         if not alone:
             return False
         handle.update_incremental()
@@ -55,12 +55,17 @@ def merge_small_files(handle: DeltaTable, table: Path) -> bool:
 
 
 @contextmanager
-def sole_merger(table: Path) -> Iterator[bool]:
-    """Hold the table's lock meanwhile; False if another process holds it."""
+def table_lock(table: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold the table's lock meanwhile; False if another process holds it.
+
+    Args:
+        table: folder of the table.
+        wait: for whoever holds it, instead of going on without.
+    """
     with (table / LOCK).open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
             yield False
             return
         yield True

@@ -30,7 +30,7 @@ from data_contracts.records import (
 )
 from tasks.lineage.delta_log import DeltaLog, read_log
 from tasks.lineage.log_health import existing_tables
-from tasks.lineage.merging import sole_merger
+from tasks.lineage.merging import table_lock
 from tasks.lineage.repeated_rows import superfluous_files, take_out
 from tasks.lineage.schema import LineageTable, from_rows
 from tasks.lineage.store import SURELY_DEAD_SECONDS, LineageStore
@@ -163,7 +163,7 @@ def _repeated(
 
 
 def _take_out(table: LineageTable, place: Path, files: tuple[str, ...]) -> str:
-    with sole_merger(place) as alone:
+    with table_lock(place) as alone:
         if not alone:
             raise LineageError(f"lineage table {table.name} is merged just now; wait")
         take_out(place, files)

@@ -33,7 +33,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from data_contracts.errors import LineageError
 from data_contracts.records import Record
 from tasks.lineage.delta_log import read_log
-from tasks.lineage.merging import NO_HOUSEKEEPING, merge_small_files
+from tasks.lineage.merging import NO_HOUSEKEEPING, merge_small_files, table_lock
 from tasks.lineage.schema import (
     TABLE_OF,
     TABLE_PROPERTIES,
@@ -250,15 +250,8 @@ class LineageStore:
     def _open(self, table: LineageTable) -> DeltaTable:
         if table.name not in self._open_tables:
             path = self._folder / table.name
-            # Create first, and ignore: another run may be creating it right now.
-            if not self._exists(table):
-                path.mkdir(parents=True, exist_ok=True)
-                DeltaTable.create(
-                    path,
-                    table.schema,
-                    mode="ignore",
-                    configuration=TABLE_PROPERTIES,
-                )
+            if not DeltaTable.is_deltatable(str(path)):
+                _create(table, path)
             for entry in read_log(path).faulty:
                 # Delta would read on without the rest of some, and refuse others.
                 raise LineageError(
@@ -289,6 +282,21 @@ class LineageStore:
 def open_store(folder: str) -> LineageStore:
     """The one store of this process for the folder."""
     return LineageStore(Path(folder))
+
+
+def _create(table: LineageTable, path: Path) -> None:
+    """Create the table, unless another process does so just now.
+
+    One at a time: of two that create at once, Delta lets the second write the columns
+    again as version 1, and refuses whoever began to append to version 0 meanwhile.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    with table_lock(path, wait=True):
+        if not any(path.glob("*.parquet")):  # Else its log is lost, and Delta says so.
+            configuration = TABLE_PROPERTIES
+            DeltaTable.create(
+                path, table.schema, mode="ignore", configuration=configuration
+            )
 
 
 def _transaction(commit: Commit) -> Transaction:

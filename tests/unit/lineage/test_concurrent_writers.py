@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -18,6 +19,7 @@ from data_contracts.health import Severity, repair
 from data_contracts.records import KEYS, MetricRecord, ParticipantRecord, RoundRecord
 from data_contracts.settings.maintenance import MaintenanceConfig
 from tasks.lineage import row_health, run_health, store
+from tasks.lineage.delta_log import read_log
 from tasks.lineage.health import folder_findings
 from tasks.lineage.maintenance import maintain
 from tasks.lineage.schema import TABLES
@@ -84,6 +86,21 @@ def test_two_processes_write_two_runs_while_a_third_maintains(tmp_path: Path) ->
     check_consistent(tmp_path)
     assert len(LineageStore(tmp_path).read(RoundRecord)) == 24
     assert problems(tmp_path) == []
+
+
+def test_whoever_begins_at_once_finds_one_table(tmp_path: Path) -> None:
+    table = TABLES[0]
+    folders = [tmp_path / str(number) for number in range(40)]
+    with ThreadPoolExecutor(6) as threads:
+        opened = [
+            threads.submit(LineageStore(folder)._open, table)
+            for folder in folders
+            for _ in range(6)
+        ]
+    assert [future.result().version() for future in opened] == [0] * len(opened)
+    for folder in folders:
+        (entry,) = read_log(folder / "lineage" / table.name).entries
+        assert entry.version == 0
 
 
 @pytest.mark.parametrize(
