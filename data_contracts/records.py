@@ -110,7 +110,11 @@ class PhaseRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRecord:
-    """One finished round; its row is the commit point of the round."""
+    """One finished round; its row is the commit point of the round.
+
+    `noise_multiplier` is 0 in a round that is not private; with joint noise, that of
+    the shares that were in the sum, at least what ledgers charged.
+    """
 
     run_id: str
     round_number: int
@@ -122,6 +126,7 @@ class RoundRecord:
     train_loss: float
     clipped_coordinates: int
     update_norm: float
+    noise_multiplier: float
     model_sha256: str
     train_seconds: float
     aggregate_seconds: float

@@ -43,6 +43,7 @@ class RoundOutcome:
         trained: receipts and failures of local training.
         summed: the secure sum of the updates.
         clipped_coordinates: how many coordinates hit the clip bound, over all silos.
+        noise_multiplier: over the clip norm, realised; 0: not private.
         seconds: wall seconds of train, aggregate, evaluate, and the whole round.
         model_bytes: size of the model that was sent to each silo.
         remarks: silo -> what a defence did to the update it is in.
@@ -60,6 +61,7 @@ class RoundOutcome:
     train_loss: float
     update_norm: float
     clipped_coordinates: int
+    noise_multiplier: float
     seconds: Mapping[str, float]
     model_bytes: int
     metrics: tuple[MetricRecord, ...]
@@ -109,6 +111,7 @@ class RoundOutcome:
             train_loss=self.train_loss,
             clipped_coordinates=self.clipped_coordinates,
             update_norm=self.update_norm,
+            noise_multiplier=self.noise_multiplier,
             model_sha256=model_sha256,
             train_seconds=self.seconds["train"],
             aggregate_seconds=self.seconds["aggregate"],

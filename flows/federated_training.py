@@ -245,6 +245,7 @@ def federated_training(
                     train_loss=mean.loss,
                     update_norm=mean.norm,
                     clipped_coordinates=mean.clipped,
+                    noise_multiplier=job.noise_in(summed.contributors),
                     seconds=clock.seconds(),
                     model_bytes=candidate.vector.nbytes,
                     metrics=(

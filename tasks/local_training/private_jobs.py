@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,6 +80,16 @@ class PrivateJob:
     def steps_so_far(self) -> int:
         """Steps of all rounds up to this one."""
         return self.round_number * self.mechanism.steps
+
+    def noise_in(self, contributors: Collection[str]) -> float:
+        """Noise over the clip norm in the sum of these silos, or in each one's update.
+
+        Raises:
+            ConfigError: fewer silos than joint noise was sized for.
+        """
+        if isinstance(self.encoding, JointEncoding):
+            return self.encoding.noise.realised(len(contributors))
+        return self.mechanism.noise_multiplier
 
     def input_kind(self, model_hash: str) -> InputKind:
         """What every contribution to the sum of this round must be."""

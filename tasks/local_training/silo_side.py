@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +119,10 @@ class RoundJob:
             weight_unit=1.0 / total_examples if by_examples else None,
             num_silos=len(silos),
         )
+
+    def noise_in(self, contributors: Collection[str]) -> float:
+        """None: only `PrivateJob` has noise."""
+        return 0.0
 
     def input_kind(self, model_hash: str) -> InputKind:
         """What every contribution to the sum of this round must be."""

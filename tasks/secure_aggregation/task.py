@@ -31,18 +31,12 @@ from data_contracts.settings.robustness import (
 from data_contracts.settings.training import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Cohort, InputKind
 from models.fixed_point import limit_for
-from models.privacy.joint_noise import JointNoise
 from tasks.secure_aggregation.adder import require_size
 from tasks.secure_aggregation.confirmed_before import confirmed_before
 from tasks.secure_aggregation.early_keys import EarlyKeys
 from tasks.secure_aggregation.groups import sum_in_groups
 from tasks.secure_aggregation.homomorphic import run_homomorphic
 from tasks.secure_aggregation.manifest import read_manifest
-from tasks.secure_aggregation.noise_share import (
-    PrivateSum,
-    add_noise_share,
-    require_noise_is_hidden,
-)
 from tasks.secure_aggregation.protocol import run_in_the_clear, run_protocol
 from tasks.secure_aggregation.two_aggregators import run_two_aggregators
 
@@ -112,46 +106,6 @@ def aggregate_securely(
     )
     _require_silos(summed.contributors, min_silos, purpose, round_number, config)
     return summed
-
-
-def sum_private_step(
-    cohort: Cohort,
-    noise: JointNoise,
-    step: int,
-    config: SecureAggregationConfig,
-    *,
-    model_hash: str,
-    deadline_seconds: float | None = None,
-) -> PrivateSum:
-    """Joint noise and one secure sum, for one step of training in all silos.
-
-    No Prefect task of its own: there are hundreds of steps in a run.
-
-    Args:
-        cohort: the silos; each must have shelved a `ClippedSum`, which is used up.
-        noise: the plan of all steps.
-        step: from 1, never twice in a run.
-        config: mode masked or two-aggregators; one sum, whatever the groups.
-        model_hash: of the global model at which the gradients were taken.
-        deadline_seconds: silos that take longer in any phase are left out.
-
-    Raises:
-        ConfigError: another mode.
-        QuorumLostError: too few silos for the noise; nothing was unmasked.
-    """
-    require_noise_is_hidden(config.mode)
-    shared = cohort.call(add_noise_share, noise, deadline_seconds=deadline_seconds)
-    summed = aggregate_securely.fn(
-        cohort.only(shared.values),
-        "private step",
-        step,
-        config,
-        min_silos=noise.silos_at_least,
-        kind=noise.kind(model_hash),
-        deadline_seconds=deadline_seconds,
-    )
-    lost = {**shared.failures, **summed.dropped}
-    return PrivateSum.of(replace(summed, dropped=lost), noise)
 
 
 def _bound_by_earlier_attempts(

@@ -76,4 +76,4 @@ def test_secrets_come_from_the_operating_system_and_nowhere_else():
         for path in SOURCES
         if re.search(r"import secrets|urandom|getrandom", path.read_text("utf-8"))
     ]
-    assert callers == ["noise_share.py", "silo_side.py", "split_side.py"]
+    assert callers == ["silo_side.py", "split_side.py"]

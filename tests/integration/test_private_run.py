@@ -55,6 +55,12 @@ def test_the_lineage_mirrors_every_ledger(run):
         assert 0 < row.epsilon <= row.budget == 8.0
 
 
+def test_every_round_says_how_much_noise_was_in_it(run):
+    charged = {row.noise_multiplier for row in run.history.privacy}
+    for row in run.history.rounds:
+        assert row.noise_multiplier >= max(charged) * (1 - 1e-12) > 0
+
+
 def test_rounds_tell_neither_losses_nor_metrics_nor_times(run):
     assert all(math.isnan(row.train_loss) for row in run.history.rounds)
     assert all(row.train_seconds == 0 for row in run.history.participants)

@@ -194,6 +194,7 @@ def round_record(run_id: str, round_number: int, contributors: int = 2) -> Round
         train_loss=2.5,
         clipped_coordinates=0,
         update_norm=1.5,
+        noise_multiplier=0.0,
         model_sha256=sha(run_id, round_number),
         train_seconds=0.5,
         aggregate_seconds=0.25,

@@ -65,6 +65,7 @@ def outcome() -> RoundOutcome:
         train_loss=6.5,
         update_norm=1.25,
         clipped_coordinates=6,
+        noise_multiplier=0.7,
         seconds={"train": 1.0, "aggregate": 2.0, "evaluate": 3.0, "round": 7.0},
         model_bytes=50,
         metrics=(
@@ -90,6 +91,7 @@ def test_the_round_row_adds_up(outcome):
     (row,) = rows(outcome, RoundRecord)
     assert (row.contributors, row.dropped) == (2, 2)
     assert row.clipped_coordinates == 6
+    assert row.noise_multiplier == 0.7
     assert row.bytes_up == 207
     assert row.bytes_down == 1000 + 4 * 50
     assert (row.train_seconds, row.round_seconds) == (1.0, 7.0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from data_contracts.errors import PrivacyBudgetError
+from data_contracts.errors import ConfigError, PrivacyBudgetError
 from data_contracts.privacy_events import GaussianEvent
 from data_contracts.privacy_plan import ChargedPlan, PrivacyPlan
 from data_contracts.run_config import FederatedTrainingConfig
@@ -126,6 +127,15 @@ def test_the_mean_update_comes_without_a_loss(silo):
     mean = job().encoding.decode(words.view(np.int32))
     assert np.isnan(mean.loss)
     assert 0 < mean.norm < 1
+
+
+def test_the_noise_of_a_round_is_that_of_the_shares_in_its_sum():
+    alone, shared = job("local"), job("joint")
+    assert alone.noise_in(SILOS) == alone.noise_in(SILOS[:3]) == 1.5
+    assert shared.noise_in(SILOS[:3]) == pytest.approx(1.5)
+    assert shared.noise_in(SILOS) == pytest.approx(1.5 * math.sqrt(3 / 2))
+    with pytest.raises(ConfigError, match="a sum of 2 silos is outside 3 to 4"):
+        shared.noise_in(SILOS[:2])
 
 
 def test_joint_noise_is_a_share_that_goes_into_no_small_sum(silo):

@@ -1,17 +1,17 @@
 """Joint noise through the whole protocol: right after unmasking, or never unmasked."""
 
 import math
+import secrets
 
 import numpy as np
 import pytest
 
-from data_contracts.errors import ConfigError, FailureReason, QuorumLostError, SiloError
+from data_contracts.errors import QuorumLostError, SiloError
 from data_contracts.settings.training import SecureAggregationConfig
 from data_contracts.workspace import Contribution
 from models.fixed_point import signed
 from models.privacy.joint_noise import ClippedSum, JointNoise
-from tasks.secure_aggregation.noise_share import add_noise_share
-from tasks.secure_aggregation.task import aggregate_securely, sum_private_step
+from tasks.secure_aggregation.task import aggregate_securely
 from tests.simulators.in_process_cohort import InProcessCohort, honestly
 from tests.simulators.noise_checks import ENOUGH, is_noise_of
 
@@ -41,6 +41,12 @@ def sums_of(plan):
     """What the users of each silo put in; a few clip norms in each coordinate."""
     generator = np.random.default_rng(1)
     return {s: generator.normal(size=plan.size).astype(np.float32) for s in SILOS}
+
+
+def add_noise_share(workspace, plan):
+    """What a silo does with the sum of a private step; see `train_round_privately`."""
+    clipped = workspace.take(ClippedSum)
+    workspace.put(plan.contribution(clipped, secrets.token_bytes))
 
 
 def add_shares(cohort, plan):
@@ -86,6 +92,23 @@ def complaints_about(cohort, plan):
 
 def test_after_unmasking_the_noise_is_that_of_all_shares(cohort):
     assert complaints_about(cohort, plan_for()) == []
+
+
+def test_with_an_auditor_the_noise_is_that_of_all_shares_too(cohort):
+    plan = plan_for()
+    add_shares(cohort, plan)
+    config = SecureAggregationConfig(mode="two-aggregators")
+    noise = noise_in(opened(cohort, plan, config=config), plan)
+    assert is_noise_of(noise, math.sqrt(len(SILOS)) * 2.0**plan.exponent)
+
+
+def test_a_step_is_opened_once(cohort):
+    plan = plan_for(size=40)
+    add_shares(cohort, plan)
+    opened(cohort, plan)
+    add_shares(cohort, plan)
+    with pytest.raises(QuorumLostError, match=r"another input .* handed over before"):
+        opened(cohort, plan)
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1])
@@ -230,23 +253,6 @@ def test_silos_with_another_plan_are_left_out(cohort):
     assert "another encoding" in summed.dropped["silo-5"].sentence
 
 
-def test_the_sum_of_clipped_gradients_is_used_up_by_its_share(cohort):
-    plan = plan_for(size=40)
-    add_shares(cohort, plan)
-    again = cohort.call(add_noise_share, plan)
-    assert {f.reason for f in again.failures.values()} == {FailureReason.CRASHED}
-    assert not any(w.has(ClippedSum) for w in cohort.workspaces.values())
-
-
-def test_a_sum_that_is_not_finite_leaves_nothing_on_the_shelf(cohort):
-    plan = plan_for(size=40)
-    workspace = cohort.workspaces["silo-1"]
-    workspace.put(ClippedSum(np.full(40, np.nan), MODEL))
-    replies = cohort.only(["silo-1"]).call(add_noise_share, plan)
-    assert replies.failures["silo-1"].reason is FailureReason.NOT_FINITE
-    assert not workspace.has(Contribution)
-
-
 def test_words_that_are_sent_hide_the_sum_of_a_silo(cohort):
     """A share alone is noise of half the planned scale: what the masks must hide."""
     plan = plan_for()
@@ -255,58 +261,3 @@ def test_words_that_are_sent_hide_the_sum_of_a_silo(cohort):
     alone = signed(words) - sums_of(plan)["silo-1"] / plan.grid
     assert is_noise_of(alone, 2.0**plan.exponent)
     assert 2**plan.exponent * plan.grid == pytest.approx(0.8 * 0.5 / 2, rel=1e-4)
-
-
-def private_step(cohort, plan, step=1, mode="masked"):
-    for silo, vector in sums_of(plan).items():
-        cohort.workspaces[silo].put(ClippedSum(vector, MODEL))
-    config = SecureAggregationConfig(mode=mode)
-    return sum_private_step(cohort, plan, step, config, model_hash=MODEL)
-
-
-@pytest.mark.parametrize("mode", ["masked", "two-aggregators"])
-def test_a_private_step_is_the_sum_of_gradients_and_its_realised_noise(mode, cohort):
-    plan = plan_for()
-    for step in (1, 2):
-        opened_step = private_step(cohort, plan, step, mode)
-        exact = sum(vector.astype(np.float64) for vector in sums_of(plan).values())
-        scale = math.sqrt(6) * 2.0**plan.exponent * plan.grid
-        assert is_noise_of(opened_step.gradient - exact, scale)
-        assert opened_step.noise_multiplier == plan.realised(6)
-        assert opened_step.summed.mode == mode
-
-
-def test_a_step_names_the_silos_it_lost_on_the_way(cohort):
-    plan = plan_for(size=40)
-    cohort.sabotage["silo-6", "add_noise_share"] = SiloError("the silo is gone")
-    opened_step = private_step(cohort, plan)
-    assert list(opened_step.summed.dropped) == ["silo-6"]
-    assert opened_step.noise_multiplier == plan.realised(5)
-
-
-@pytest.mark.parametrize("mode", ["masked", "two-aggregators"])
-def test_a_step_with_too_few_silos_is_never_unmasked(mode, cohort):
-    plan = plan_for(size=40)
-    lose(cohort, "add_noise_share", ["silo-5", "silo-6"])
-    with pytest.raises(QuorumLostError, match="needs 5 silos and 4 are left"):
-        private_step(cohort, plan, mode=mode)
-    lose(cohort, "upload_masked_input", ["silo-4"])
-    lose(cohort, "upload_split_input", ["silo-4"])
-    cohort.sabotage.pop(("silo-5", "add_noise_share"))
-    with pytest.raises(QuorumLostError, match="4 of 5 silos are left and 5 are needed"):
-        private_step(cohort, plan, mode=mode)
-    assert not {"confirm_survivors", "reveal_shares", "sum_masks"} & set(cohort.steps)
-
-
-def test_a_step_is_opened_once(cohort):
-    plan = plan_for(size=40)
-    private_step(cohort, plan)
-    with pytest.raises(QuorumLostError, match=r"another input .* handed over before"):
-        private_step(cohort, plan)
-
-
-@pytest.mark.parametrize("mode", ["plain", "homomorphic"])
-def test_joint_noise_needs_masks(mode, cohort):
-    with pytest.raises(ConfigError, match=f"secure_aggregation.mode {mode} do not go"):
-        private_step(cohort, plan_for(size=40), mode=mode)
-    assert cohort.steps == []
