@@ -155,7 +155,9 @@ def federated_training(
             min_silos_per_item=config.secure_aggregation.min_silos_per_item,
         )
 
-        vocabulary = start_from_popularity(cohort, vocabulary, charged)
+        vocabulary = start_from_popularity(
+            cohort, vocabulary, charged, config, sum_securely
+        )
         base = load_checkpoint(config.model.init_from)
         model = initialise_global_model(
             config.model, vocabulary, config.moving_optimizer, base

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import ConfigError, NotFiniteError
+from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.secure_aggregation import threshold_for
 from data_contracts.workspace import Contribution, InputKind
 from models.fixed_point import RING_BITS, Words
@@ -42,6 +43,8 @@ _HALF_RING = 2 ** (RING_BITS - 1) - 1
 _FINEST, _COARSEST = 20, 4  # log2 of a share's standard deviation in grid steps
 # Part of the noise, in grid steps, that makes integers of a continuous Gaussian.
 _SMOOTHING = 4.0
+# A silo with more users than it declared must not lose much of what they say.
+_LARGEST_OVER_EXPECTED = 4.0
 
 
 def share_multiplier(
@@ -150,6 +153,42 @@ class JointNoise:
             f"{RING_BITS} bits; train fewer parameters or take fewer users per step"
         )
 
+    @classmethod
+    def agreed(
+        cls,
+        config: FederatedTrainingConfig,
+        *,
+        noise_multiplier: float,
+        clip_norm: float,
+        expected_users: float,
+        silos: int,
+        size: int,
+    ) -> JointNoise:
+        """The plan that follows from the settings all silos agreed on.
+
+        Args:
+            config: of the run.
+            noise_multiplier: that ledgers charged.
+            clip_norm: L2 bound of what one user puts in.
+            expected_users: in a silo's sum, public; coordinates are cut at 4 times as
+                many clip norms.
+            silos: that take part.
+            size: coordinates.
+
+        Raises:
+            ConfigError: too few silos, or no grid fits.
+        """
+        return cls(
+            noise_multiplier=noise_multiplier,
+            clip_norm=clip_norm,
+            size=size,
+            silos=silos,
+            silos_at_least=config.cohort.min_silos,
+            colluders=config.privacy.colluding_silos,
+            largest=_LARGEST_OVER_EXPECTED * expected_users,
+            max_silos_per_user=min(config.privacy.max_silos_per_user, silos),
+        )
+
     @property
     def limit(self) -> int:
         """The integer that stands for `largest` clip norms."""
@@ -222,8 +261,11 @@ class JointNoise:
             users_per_silo: expected in a step, public.
             survivors: silos in the sum; all of them add their share.
         """
-        total = math.sqrt(survivors) * 2.0**self.exponent * self.grid
-        return total / (survivors * users_per_silo)
+        return self.noise_on_sum(survivors) / (survivors * users_per_silo)
+
+    def noise_on_sum(self, survivors: int) -> float:
+        """Standard deviation per coordinate of an opened sum of so many silos."""
+        return math.sqrt(survivors) * 2.0**self.exponent * self.grid
 
     def share(self, clipped_sum: NDArray[np.floating], random: RandomBytes) -> Words:
         """A silo's input to the secure sum: cut, round at random, add the share.

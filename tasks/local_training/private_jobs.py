@@ -21,9 +21,6 @@ from models.recommenders.building import layout_over
 from models.vocabulary import Vocabulary
 from models.weighted_mean import UpdateEncoding, WeightedMean
 
-# A silo with more users than it declared must not lose much of what they say.
-LARGEST_BATCH_OVER_EXPECTED = 4.0
-
 
 @dataclass(frozen=True)
 class JointEncoding:
@@ -126,7 +123,14 @@ def private_job(
     layout = layout_over(config.model, vocabulary)
     encoding: UpdateEncoding | JointEncoding
     if joint:
-        noise = joint_noise(config, plan, len(silos), layout.size)
+        noise = JointNoise.agreed(
+            config,
+            noise_multiplier=plan.training.noise_multiplier,
+            clip_norm=privacy.clip_norm,
+            expected_users=privacy.expected_batch,
+            silos=len(silos),
+            size=layout.size,
+        )
         encoding = JointEncoding(noise, len(silos) * privacy.expected_batch)
     else:
         encoding = UpdateEncoding.of(
@@ -145,27 +149,6 @@ def private_job(
         encoding=encoding,
         num_silos=len(silos),
         fewest_silos=config.cohort.min_silos,
-    )
-
-
-def joint_noise(
-    config: FederatedTrainingConfig, plan: PrivacyPlan, silos: int, size: int
-) -> JointNoise:
-    """The noise of all steps of a run.
-
-    Raises:
-        ConfigError: too few silos, or no grid fits.
-    """
-    privacy = config.privacy
-    return JointNoise(
-        noise_multiplier=plan.training.noise_multiplier,
-        clip_norm=privacy.clip_norm,
-        size=size,
-        silos=silos,
-        silos_at_least=config.cohort.min_silos,
-        colluders=privacy.colluding_silos,
-        largest=LARGEST_BATCH_OVER_EXPECTED * privacy.expected_batch,
-        max_silos_per_user=min(privacy.max_silos_per_user, silos),
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.errors import PrivacyBudgetError
 from data_contracts.private_release import charged_plan, released_once
-from data_contracts.workspace import SiloWorkspace
+from data_contracts.workspace import Contribution, SiloWorkspace
+from models.privacy.joint_noise import JointNoise
 from models.privacy.randomness import gaussian_noise
 from models.sequences import SequenceData
 from models.vocabulary import Vocabulary
@@ -31,6 +35,30 @@ def release_popularity(workspace: SiloWorkspace) -> Floats | None:
         return spread_counts(data, size) + gaussian_noise(size, noise)
 
     return released_once(workspace, "popularity", counted)
+
+
+def share_popularity(workspace: SiloWorkspace, noise: JointNoise) -> None:
+    """Shelve the same counts with this silo's share of joint noise, for a secure sum.
+
+    Raises:
+        PrivacyBudgetError: the noise is less than was charged, or was shared before by
+            another plan.
+    """
+    charged = charged_plan(workspace).popularity
+    if charged is None or noise.noise_multiplier < charged or noise.clip_norm < 1.0:
+        raise PrivacyBudgetError(
+            f"silo {workspace.silo} was asked for item counts with less noise than its "
+            "ledger charged; start a new run"
+        )
+    data, vocabulary = workspace.get(SequenceData), workspace.get(Vocabulary)
+    words = released_once(
+        workspace,
+        "popularity",
+        lambda: noise.share(spread_counts(data, vocabulary.size), os.urandom),
+        plan=noise.fingerprint,
+    )
+    kind = noise.kind(vocabulary.sha256)
+    workspace.put(Contribution(words, kind, fewest_silos=noise.silos_at_least))
 
 
 def start_from(workspace: SiloWorkspace, vocabulary: Vocabulary) -> None:

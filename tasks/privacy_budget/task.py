@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import QuorumLostError
 from data_contracts.privacy_plan import BudgetStatement, PrivacyPlan
 from data_contracts.progress import announce
+from data_contracts.run_config import FederatedTrainingConfig
+from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.privacy import PrivacyConfig
 from data_contracts.workspace import Cohort, SiloFailure
+from models.privacy.joint_noise import JointNoise
 from models.vocabulary import Vocabulary
 from tasks.privacy_budget.planning import UNKNOWN_NOISE, planned
-from tasks.privacy_budget.releases import release_popularity, start_from
+from tasks.privacy_budget.releases import (
+    release_popularity,
+    share_popularity,
+    start_from,
+)
 from tasks.privacy_budget.silo_side import charge_run, noise_needed, settle_run
 
 
@@ -96,20 +104,68 @@ def settle_privacy(
 
 @task(name="Start from noisy popularity", cache_policy=NO_CACHE)
 def start_from_popularity(
-    cohort: Cohort, vocabulary: Vocabulary, charged: ChargedBudget | None
+    cohort: Cohort,
+    vocabulary: Vocabulary,
+    charged: ChargedBudget | None,
+    config: FederatedTrainingConfig,
+    sum_securely: Callable[..., SecureSum],
 ) -> Vocabulary:
     """The vocabulary with logarithms of a noisy popularity on the scores of items.
 
     Counts that the noise drowns are all taken for as large as the noise. Every silo
     takes the new vocabulary over.
+
+    Args:
+        cohort: silos that have charged it.
+        vocabulary: the items.
+        charged: None, or a plan without popularity: nothing is released.
+        config: of the run.
+        sum_securely: secure aggregation over the contributions of a cohort, which
+            opens each sum of a round above 0 once.
+
+    Raises:
+        QuorumLostError: too few silos; nothing was opened.
     """
     if charged is None or charged.plan.popularity is None:
         return vocabulary
     announce().stage("Counting how popular items are, with noise")
-    told = cohort.call(release_popularity).values
-    released = [counts for counts in told.values() if counts is not None]
-    noise = charged.plan.popularity * len(released) ** 0.5
-    counts = np.maximum(np.sum(released, axis=0), noise)
+    if config.privacy.mode == "joint":
+        noise = JointNoise.agreed(
+            config,
+            noise_multiplier=charged.plan.popularity,
+            clip_norm=1.0,
+            expected_users=config.privacy.declared_users or 0,
+            silos=len(cohort.silos),
+            size=vocabulary.size,
+        )
+        counts, deviation = _shared_counts(cohort, vocabulary, noise, sum_securely)
+    else:
+        counts, deviation = _told_counts(cohort, charged.plan.popularity)
+    counts = np.maximum(counts, deviation)
     biased = vocabulary.biased(np.log(counts / counts.sum()).astype(np.float32))
     cohort.call(start_from, biased)
     return biased
+
+
+def _told_counts(cohort: Cohort, noise: float) -> tuple[NDArray[np.floating], float]:
+    """(item counts with each silo's own noise, standard deviation of all of it)."""
+    told = cohort.call(release_popularity).values
+    released = [counts for counts in told.values() if counts is not None]
+    return np.sum(released, axis=0), noise * len(released) ** 0.5
+
+
+def _shared_counts(
+    cohort: Cohort,
+    vocabulary: Vocabulary,
+    noise: JointNoise,
+    sum_securely: Callable[..., SecureSum],
+) -> tuple[NDArray[np.floating], float]:
+    """The same with noise that silos share; opened once, as a sum of round 1 is."""
+    shared = cohort.call(share_popularity, noise)
+    summed = sum_securely(
+        cohort.only(shared.values),
+        "popularity",
+        round_number=1,
+        kind=noise.kind(vocabulary.sha256),
+    )
+    return noise.decode(summed.total), noise.noise_on_sum(len(summed.contributors))
