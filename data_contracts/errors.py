@@ -48,7 +48,15 @@ class LineageError(SilorecError):
 
 
 class QuorumLostError(SilorecError):
-    """Too few silos are left to go on without weakening what was promised."""
+    """Too few silos are left to go on without weakening what was promised.
+
+    Attributes:
+        waits_for: silos whose process died or hangs; with them it could go on.
+        run_id: the run, once it is known.
+    """
+
+    waits_for: tuple[str, ...] = ()
+    run_id: str = ""
 
 
 class AuditFailedError(SilorecError):
@@ -68,6 +76,7 @@ class FailureReason(StrEnum):
     TIMED_OUT = "missed the deadline"
     DIED = "process died"
     CRASHED = "step crashed"
+    TRANSIENT = "short of memory, disk or network"
     DROPPED_OUT = "dropped out of secure aggregation"
     BUDGET_SPENT = "privacy budget does not allow it"
 

@@ -17,6 +17,7 @@ class RunStatus(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
+    PAUSED = "paused"
 
 
 class Verdict(StrEnum):
@@ -28,6 +29,7 @@ class Verdict(StrEnum):
     LEARNING_RATE_CUT = "learning rate cut"
     SILO_QUARANTINED = "silo quarantined"
     SILO_LEFT_OUT = "silo left out of the round"
+    SILO_RETURNED = "silo is back"
     SILO_FAULTY = "silo failed after contributing"
     UPDATE_SET_APART = "update set apart"
 

@@ -164,6 +164,10 @@ class Cohort(Protocol):
     def silos(self) -> tuple[str, ...]:
         """Names of the members, in a fixed order."""
 
+    @property
+    def restarts(self) -> int:
+        """How often a silo's process was started again, of all silos of the run."""
+
     def call(
         self,
         step: SiloStep[T],
@@ -172,6 +176,9 @@ class Cohort(Protocol):
         deadline_seconds: float | None = None,
         on_reply: Callable[[str, T], None] | None = None,
         meanwhile: bool = False,
+        lasting: bool = False,
+        retry: bool = False,
+        work: str = "",
     ) -> SiloReplies[T]:
         """Run `step(workspace, *args, *per_silo[silo])` at every member at once.
 
@@ -185,6 +192,17 @@ class Cohort(Protocol):
                 work; must not raise.
             meanwhile: do not wait for a step that the silo is busy with; for short
                 steps that touch nothing which that one needs.
+            lasting: what the step leaves in the workspace is needed for the rest of the
+                run, so it is done again where a silo's process is started again.
+            retry: it may be done twice, so it is tried again where a process died or
+                was short of something that may pass.
+            work: what else than the silo and the step its time depends on.
+        """
+
+    def bring_back(self) -> Mapping[str, SiloFailure]:
+        """Start silos again whose process died or hangs; silo -> why it was away.
+
+        Tells of everybody who came back since it was asked last.
         """
 
     def broadcast(self, value: T) -> T:

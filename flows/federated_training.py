@@ -18,8 +18,9 @@ from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.stopwatch import Stopwatch, now_utc
 from flows.crashed_flow_runs import mark_as_crashed
 from flows.embedded_server import keep_every_task_run
+from flows.waiting import waiting_for_silos
 from models.sequences import Window
-from tasks.cohort.task import open_cohort
+from tasks.cohort.task import bring_silos_back, open_cohort
 from tasks.evaluation.silo_side import Question
 from tasks.evaluation.task import (
     evaluate_alone,
@@ -100,6 +101,19 @@ def federated_training(
             left out: the one that this flow run began, if any, or see
             `continue_unfinished`.
     """
+    return waiting_for_silos(
+        partial(train_while_quorum_lasts, config), resume, config.cohort.wait_minutes
+    )
+
+
+def train_while_quorum_lasts(
+    config: FederatedTrainingConfig, resume: str | None
+) -> ModelVersionRecord:
+    """All of a run, or what is left of it.
+
+    Raises:
+        QuorumLostError: too few silos are left; the run keeps its state.
+    """
     silos = prepare_silos(config)
     with (
         recorded_run(config, silos, flow_run.id, resume) as run,
@@ -178,6 +192,7 @@ def federated_training(
 
         for round_number in state.rounds_left(config.schedule.rounds):
             clock = Stopwatch()
+            returned = bring_silos_back(cohort, round_number)
             job = job_of_round(
                 config, round_number, state.standing.cuts, cohort.silos,
                 prepared.total_examples, vocabulary=vocabulary, admitted=admitted,
@@ -255,7 +270,7 @@ def federated_training(
                         if evaluation
                         else ()
                     ),
-                    decisions=ruling.decisions,
+                    decisions=(*returned, *ruling.decisions),
                     remarks=mean.remarks,
                 ),
                 state.after(

@@ -105,6 +105,39 @@ class CohortConfig(Section):
         description="Longest wait for any single step of a silo before it is "
         "left out of that round.",
     )
+    shortest_deadline_seconds: float = Field(
+        300.0,
+        gt=0,
+        description="No silo is left out before so long, whatever it took before.",
+    )
+    patience: float = Field(
+        5.0,
+        ge=1.5,
+        le=1000,
+        description="A step that a silo has done before is given up after so many "
+        "times the longest that this silo itself took; silos are never compared, so "
+        "none is left out for being slower than others.",
+    )
+    retries: int = Field(
+        2,
+        ge=0,
+        le=20,
+        description="How often a step is tried again, after 1, 2, 4 ... seconds, where "
+        "a process died or memory, disk or network were short.",
+    )
+    restarts: int = Field(
+        3,
+        ge=0,
+        le=1000,
+        description="How often in a run the process of one silo is started again.",
+    )
+    wait_minutes: float = Field(
+        10.0,
+        ge=0,
+        le=100_000,
+        description="How long a run below its quorum waits for silos to come back "
+        "before it ends; it keeps its state either way.",
+    )
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> CohortConfig:

@@ -6,6 +6,7 @@ Leaves out where it runs: `actor.py` puts a host into a Ray actor.
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import sys
 import threading
@@ -21,6 +22,14 @@ from data_contracts.workspace import SiloFailure, SiloStep, SiloWorkspace
 
 # A step that took longer may have left much freed memory behind.
 LONG_STEP_SECONDS = 1.0
+
+MAY_PASS = frozenset(
+    {
+        errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EAGAIN,
+        errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EBUSY, errno.EINTR,
+    }
+)  # fmt: skip
+"""What the system answers when it is short of something, or a disk is away."""
 
 
 class SiloHost:
@@ -62,6 +71,10 @@ class SiloHost:
         """(fraction, note) of the running step; answers while a step runs."""
         return self._workspace.progress.fraction, self._workspace.progress.note
 
+    def is_busy(self) -> bool:
+        """Whether a step is running."""
+        return self._one_step.locked()
+
     def code_hash(self) -> str:
         """Hash of the code this silo runs; also tells that the silo is up."""
         return code_hash()
@@ -71,7 +84,14 @@ class SiloHost:
             reason = getattr(error, "reason", FailureReason.CRASHED)
             return SiloFailure(self._workspace.silo, reason, error.message)
         sentence = f"{type(error).__name__} at {_own_line(error)}"
-        return SiloFailure(self._workspace.silo, FailureReason.CRASHED, sentence)
+        return SiloFailure(self._workspace.silo, _reason(error), sentence)
+
+
+def _reason(error: Exception) -> FailureReason:
+    passing = isinstance(error, MemoryError | ConnectionError | TimeoutError)
+    if passing or (isinstance(error, OSError) and error.errno in MAY_PASS):
+        return FailureReason.TRANSIENT
+    return FailureReason.CRASHED
 
 
 def give_back_memory() -> None:

@@ -6,8 +6,13 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_contracts.records import DecisionRecord, Verdict
 from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.settings.cohort import AUDITOR_NAME, SiloConfig
+from data_contracts.workspace import Cohort
 from tasks.cohort.actor import RayCohort, ray_cohort
 
 
@@ -29,5 +34,30 @@ def open_cohort(
         run_id=run_id,
         folder=folder,
         cluster=config.cluster,
+        policy=config.cohort,
         helpers=(auditor,) if needed else (),
+    )
+
+
+@task(
+    name="Bring silos back",
+    task_run_name="round-{round_number}-bring-back",
+    cache_policy=NO_CACHE,
+)
+def bring_silos_back(cohort: Cohort, round_number: int) -> tuple[DecisionRecord, ...]:
+    """Start silos again whose process died or hangs; a decision for each that is back.
+
+    Args:
+        cohort: the silos of the run.
+        round_number: of the round that they join.
+    """
+    return tuple(
+        DecisionRecord(
+            run_id=cohort.run_id,
+            round_number=round_number,
+            verdict=Verdict.SILO_RETURNED.value,
+            silo=silo,
+            sentence=f"{before.reason}: {before.sentence}",
+        )
+        for silo, before in cohort.bring_back().items()
     )

@@ -100,7 +100,7 @@ def vote_on_silos(
     """
     replies = cohort.call(
         vote, cohort.broadcast(accepted), cohort.broadcast(candidate), question,
-        max_regression,
+        max_regression, retry=True,
     ).values  # fmt: skip
     if question.evaluation.per_silo_metrics:
         ballots = [b for b in replies.values() if b is not None and b.possible(1)]
@@ -115,7 +115,9 @@ def release_private_metrics(
     cohort: Cohort, model: Vector, question: Question
 ) -> Evaluation | None:
     """Metrics with the noise that was charged for them; None: none leave a silo."""
-    replies = cohort.call(release_metrics, cohort.broadcast(model), question)
+    replies = cohort.call(
+        release_metrics, cohort.broadcast(model), question, retry=True
+    )
     shown = {
         silo: (answer.sums, math.nan)
         for silo, answer in replies.values.items()
@@ -205,7 +207,7 @@ def _evaluate(
     step: SiloStep[Answer | None],
     *model: Any,
 ) -> Evaluation:
-    replies = cohort.call(step, *model, question)
+    replies = cohort.call(step, *model, question, retry=True)
     for failure in replies.failures.values():
         announce().note(
             f"silo {failure.silo} is missing from the {subject} metrics: "

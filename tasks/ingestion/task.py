@@ -66,7 +66,7 @@ def pooled_silos(config: FederatedTrainingConfig) -> tuple[SiloConfig, ...]:
 )
 def load_silo_tables(cohort: Cohort) -> SiloReplies[str]:
     """Let every silo read its own tables; replies are snapshot hashes."""
-    return cohort.call(load_tables)
+    return cohort.call(load_tables, lasting=True, retry=True)
 
 
 def _public_silos(

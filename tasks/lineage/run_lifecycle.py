@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from data_contracts.code_identity import code_hash
-from data_contracts.errors import SilorecError, UsageError
+from data_contracts.errors import QuorumLostError, SilorecError, UsageError
 from data_contracts.progress import announce
 from data_contracts.records import RunRecord, RunStatus
 from data_contracts.run_config import FederatedTrainingConfig
@@ -66,15 +66,25 @@ def recorded_run(
         record_start(run)
         try:
             yield run
+        except QuorumLostError as lost:
+            lost.run_id = run.run_id
+            status = RunStatus.PAUSED if lost.waits_for else RunStatus.FAILED
+            record_end(run, status, lost.message)
+            raise
         except BaseException as error:
             reason = error.message if isinstance(error, SilorecError) else _kind(error)
             record_end(run, RunStatus.FAILED, reason)
             if not isinstance(error, UsageError):
-                announce().note(
-                    f"Run {run.run_id} stopped; it goes on after its last finished "
-                    f"round by: silorec resume {run.run_id}"
-                )
+                say_how_to_go_on(run.run_id)
             raise
+
+
+def say_how_to_go_on(run_id: str) -> None:
+    """What to type."""
+    announce().note(
+        f"Run {run_id} stopped; it goes on after its last finished round by: "
+        f"silorec resume {run_id}"
+    )
 
 
 def _kind(error: BaseException) -> str:

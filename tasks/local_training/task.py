@@ -56,6 +56,7 @@ def train_on_silos(
         cohort.broadcast(global_model),
         job,
         deadline_seconds=config.deadline_seconds,
+        retry=True,
     )
     if len(replies.values) < config.min_silos:
         reasons = "; ".join(

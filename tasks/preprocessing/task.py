@@ -59,7 +59,15 @@ def preprocess_on_silos(
     """
     announce().stage(f"Preprocessing inside {len(cohort.silos)} silos")
     cuts = _agree_on_cuts(cohort, sum_securely, config)
-    replies = cohort.call(preprocess, vocabulary, config, cuts, len(cohort.silos))
+    replies = cohort.call(
+        preprocess,
+        vocabulary,
+        config,
+        cuts,
+        len(cohort.silos),
+        lasting=True,
+        retry=True,
+    )
     if not tell_sizes:
         return PreparedCohort(replies, cuts, 0, 0)
     sizes = sum_securely(cohort.only(replies.values), "data sizes")
@@ -76,7 +84,7 @@ def preprocess_pooled(
 ) -> None:
     """The same for the pretended silo of pooled public data, where there is one."""
     pooled = hosts.only([POOLED_SILO_NAME])
-    pooled.call(preprocess, vocabulary, config, prepared.cuts, 1)
+    pooled.call(preprocess, vocabulary, config, prepared.cuts, 1, lasting=True)
 
 
 def _agree_on_cuts(

@@ -72,7 +72,7 @@ def charge_privacy(
         noise = max(needed.values.values(), default=UNKNOWN_NOISE)
         plan = replace(plan, training=replace(plan.training, noise_multiplier=noise))
     able = cohort.only(silo for silo in cohort.silos if silo not in refusals)
-    charged = able.call(charge_run, privacy, plan)
+    charged = able.call(charge_run, privacy, plan, lasting=True, retry=True)
     refusals |= charged.failures
     for failure in refusals.values():
         announce().note(f"{failure.reason}: {failure.sentence}")
@@ -92,7 +92,7 @@ def settle_privacy(
     """Note in every ledger how many steps were taken; silo -> its ledger then."""
     if not privacy.on:
         return {}
-    settled = cohort.call(settle_run, privacy, steps)
+    settled = cohort.call(settle_run, privacy, steps, retry=True)
     for silo, statement in settled.values.items():
         announce().note(
             f"Silo {silo} has spent epsilon {statement.epsilon:.2f} of "
@@ -143,7 +143,7 @@ def start_from_popularity(
         counts, deviation = _told_counts(cohort, charged.plan.popularity)
     counts = np.maximum(counts, deviation)
     biased = vocabulary.biased(np.log(counts / counts.sum()).astype(np.float32))
-    cohort.call(start_from, biased)
+    cohort.call(start_from, biased, lasting=True, retry=True)
     return biased
 
 

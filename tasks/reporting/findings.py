@@ -200,6 +200,12 @@ def quarantined(history: RunHistory) -> dict[str, str]:
     }
 
 
+ENDED_EARLY = {
+    RunStatus.FAILED.value: "failed",
+    RunStatus.PAUSED.value: "is paused",
+}
+
+
 def trained_silos(history: RunHistory) -> int:
     """How many silos contributed to at least one round."""
     return len({row.silo for row in history.participants if row.contributed})
@@ -209,8 +215,8 @@ def headline(history: RunHistory) -> str:
     """The run in one sentence."""
     run, title = history.run, metric_title(history, "ndcg")
     rounds = f"{len(history.rounds)} round{'' if len(history.rounds) == 1 else 's'}"
-    if run.status == RunStatus.FAILED:
-        return f"The run failed after {rounds}: {run.message or 'no reason recorded'}"
+    if told := ENDED_EARLY.get(run.status):
+        return f"The run {told} after {rounds}: {run.message or 'no reason recorded'}"
     overall = comparison_row(history, POOLED_SILOS)
     federated = overall.values.get(Subject.FEDERATED)
     if federated is None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import ProtocolError
-from data_contracts.secure_aggregation import Phase
+from data_contracts.secure_aggregation import AggregationTerms, Phase
 from data_contracts.secure_sum import PhaseAccount, SecureSum, SumMode
 from data_contracts.workspace import Cohort, SiloFailure, SiloStep
 
@@ -20,6 +20,10 @@ Clock = Callable[[], float]
 
 class Receiver(Protocol):
     """Whoever takes the silos' messages."""
+
+    @property
+    def terms(self) -> AggregationTerms:
+        """Of the sum."""
 
     @property
     def failures(self) -> dict[str, SiloFailure]:
@@ -95,6 +99,7 @@ class Books:
             deadline_seconds=self.deadline_seconds,
             on_reply=self._take,
             meanwhile=meanwhile,
+            work=self.receiver.terms.purpose,
         )
         for failure in replies.failures.values():
             self.receiver.lose(failure)
@@ -108,6 +113,7 @@ class Books:
             *message,
             deadline_seconds=self.deadline_seconds,
             on_reply=self._take,
+            work=self.receiver.terms.purpose,
         )
         for failure in replies.failures.values():
             self.receiver.lose(failure)

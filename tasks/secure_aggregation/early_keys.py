@@ -46,9 +46,12 @@ class EarlyKeys:
         )
         thread.shutdown(wait=False)
         self._quorum = terms.quorum
+        self._cohort, self._restarts = cohort, cohort.restarts
 
     def finished_with(self, silos: Collection[str]) -> SecureSum | None:
         """The sum over these silos; None: too few of them have exchanged keys.
+
+        None, too, if a process was started again meanwhile: it has lost its keys.
 
         Raises:
             QuorumLostError: too few silos were left after the first upload.
@@ -57,6 +60,8 @@ class EarlyKeys:
         try:
             begun = self._begun.result()
         except (QuorumLostError, ProtocolError):
+            return None
+        if self._cohort.restarts != self._restarts:
             return None
         if len(set(silos) & set(begun.deliveries)) < self._quorum:
             return None

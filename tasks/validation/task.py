@@ -32,7 +32,7 @@ def validate_on_silos(
         now_seconds: latest valid timestamp, in seconds since 1970-01-01 UTC.
     """
     announce().stage(f"Validating {len(cohort.silos)} silos")
-    return cohort.call(validate_tables, contracts, now_seconds)
+    return cohort.call(validate_tables, contracts, now_seconds, retry=True)
 
 
 @task(

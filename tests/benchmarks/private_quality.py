@@ -21,7 +21,7 @@ SEEDS = (0, 1, 2)
 FOLDER = Path("silorec_output") / "private_quality"
 BASE: dict[str, Any] = {
     "data": {"dataset": "ml-1m", "silo_split": "taste"},
-    "schedule": {"rounds": 80},
+    "schedule": {"rounds": 120},
     "cohort": {"min_silos": 5},
     "evaluation": {"candidates": "vocabulary", "local_only": False},
     "model": {
@@ -33,14 +33,14 @@ PRIVACY: dict[str, Any] = {
     "declared_users": 900,
     "delta": 6.9e-5,
     "metrics": "trusted-coordinator",
-    "sampling_probability": 0.34,
+    "sampling_probability": 0.17,
     "learning_rate": 8e-3,
 }
 RUNS: dict[str, tuple[dict[str, Any], str]] = {
     "ml1m_dp_eps8_hr10": ({"epsilon": 8.0}, ">= 0.12"),
     "ml1m_dp_eps1_hr10": ({"epsilon": 1.0, "popularity_epsilon": 0.2}, ">= 0.11"),
     "ml1m_dp_eps8_local_hr10": (
-        {"epsilon": 8.0, "mode": "local", "steps_per_round": 8}, ""
+        {"epsilon": 8.0, "mode": "local", "steps_per_round": 10}, ""
     ),
 }  # fmt: skip
 
@@ -69,7 +69,7 @@ def hit_rate(figure: str, seed: int, privacy: dict[str, Any]) -> float:
     tree = BASE | {"output_folder": str(folder), "privacy": PRIVACY | privacy}
     tree["model"] = BASE["model"] | {"init_seed": seed}
     if privacy.get("mode") == "local":
-        tree["schedule"] = {"rounds": 10}
+        tree["schedule"] = {"rounds": 12}
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(tree), encoding="utf-8")
     command = [sys.executable, "-m", "flows.cli", "train", str(path)]

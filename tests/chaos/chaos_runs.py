@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from data_contracts.records import RunHistory
+from data_contracts.records import RunHistory, Verdict
 from data_contracts.settings.cohort import SiloConfig
 from tasks.lineage.queries import history, runs
 from tasks.lineage.store import LineageStore
@@ -54,7 +54,8 @@ def outcome_of(told: RunHistory) -> Outcome:
         decisions=frozenset(
             (d.round_number, d.verdict, d.silo, d.sentence)
             for d in told.decisions
-            if d.round_number  # That a silo was missing at the door stays on record.
+            # That a silo was missing at the door, or came back, stays on record.
+            if d.round_number and d.verdict != Verdict.SILO_RETURNED
         ),
         contributors=frozenset(
             (p.round_number, p.silo, p.contributed, p.reason) for p in told.participants

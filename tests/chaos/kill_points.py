@@ -112,7 +112,7 @@ COORDINATOR = (
 
 @dataclass(frozen=True)
 class SiloKill:
-    """One instant at which the process of silo `VICTIM` is killed.
+    """One instant at which the process of silo `VICTIM` is killed, once in a run.
 
     Attributes:
         name: as the table says it.
@@ -145,7 +145,9 @@ class SiloKill:
         reply = None
         if self.when == "after":
             reply = step(workspace, *args)
-        if seen[self.step] == self.call:
+        struck = workspace.folder / "struck"
+        if seen[self.step] == self.call and not struck.exists():
+            struck.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return reply if self.when == "after" else step(workspace, *args)
 

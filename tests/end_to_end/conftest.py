@@ -14,6 +14,7 @@ import yaml
 
 from data_contracts.settings.cohort import ComputeConfig, SiloConfig
 from tests.simulators.command_line import Sandbox, sandbox
+from tests.simulators.prefect_server import started_server
 from tests.simulators.small_federation import small_tree
 from tests.simulators.three_formats import three_formats
 
@@ -72,7 +73,14 @@ def edited(text: str, silos: tuple[SiloConfig, ...]) -> str:
 
 
 @pytest.fixture(scope="session")
-def deployed_run(own_tables, prefect_server, ray_cluster):
+def deployed_server():
+    """A server that nobody else tells anything."""
+    with started_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def deployed_run(own_tables, deployed_server, ray_cluster):
     """The same silos, each on its own Ray node; Prefect and Ray are found by address.
 
     No node offers two of the custom resources: the run can only end if every silo
@@ -83,7 +91,7 @@ def deployed_run(own_tables, prefect_server, ray_cluster):
         for silo in own_tables
         for wanted in [{f"silo:{silo.name}": 1}]
     ]
-    with sandbox(PREFECT_API_URL=prefect_server.api) as machine:
+    with sandbox(PREFECT_API_URL=deployed_server.api) as machine:
         tree = small_tree(
             silos,
             machine.folder / "output",

@@ -23,13 +23,13 @@ def test_the_run_ends_on_the_cluster_and_is_recorded(deployed_run):
 
 
 def test_the_server_shows_the_flow_run_with_its_task_runs_and_artifacts(
-    deployed_run, prefect_server
+    deployed_run, deployed_server
 ):
-    (flow_run,) = prefect_server.ask("flow_runs/filter")
+    (flow_run,) = deployed_server.ask("flow_runs/filter")
     assert (flow_run["name"], flow_run["state_type"]) == ("small", "COMPLETED")
-    names = {run["name"] for run in prefect_server.ask("task_runs/filter", limit=200)}
+    names = {run["name"] for run in deployed_server.ask("task_runs/filter", limit=200)}
     assert {"prepare-silos", "round-1-train", "round-2-record"} <= names
-    artifacts = {shown["key"] for shown in prefect_server.ask("artifacts/filter")}
+    artifacts = {shown["key"] for shown in deployed_server.ask("artifacts/filter")}
     assert {"rounds", "run-summary", "run-results", "run-comparison"} <= artifacts
 
 

@@ -88,7 +88,7 @@ def test_nothing_of_ours_still_runs(machine):
 
 
 def test_the_embedded_server_recorded_every_task_run_that_a_real_one_did(
-    newcomer_run, deployed_run, prefect_server
+    newcomer_run, deployed_run, deployed_server
 ):
     assert deployed_run.done.returncode == 0, deployed_run.done.stderr
     with sqlite3.connect(newcomer_run.sandbox.database) as database:
@@ -96,7 +96,7 @@ def test_the_embedded_server_recorded_every_task_run_that_a_real_one_did(
         embedded = Counter(recorded.fetchall())
     real = Counter(
         (run["task_key"], run["state_type"])
-        for run in prefect_server.ask("task_runs/filter", limit=200)
+        for run in deployed_server.ask("task_runs/filter", limit=200)
     )
     assert embedded == real
     assert {state for _, state in embedded} == {"COMPLETED"}

@@ -41,6 +41,7 @@ class RelayedCohort(InProcessCohort):
         deadline_seconds: float | None = None,
         on_reply: Callable[[str, Any], None] | None = None,
         meanwhile: bool = False,
+        **more: Any,
     ) -> SiloReplies[Any]:
         per_silo = per_silo or {}
         changed = {

@@ -53,6 +53,7 @@ class InProcessCohort:
         self.answering_order = answering_order
         self.meddler: Callable[..., Any] = honestly
         self.steps: list[str] = []
+        self.restarts = 0
 
     def only(self, silos: Iterable[str]) -> InProcessCohort:
         """A narrowed view that shares workspaces, sabotage and step log."""
@@ -73,6 +74,9 @@ class InProcessCohort:
         view.silos = (helper,)
         return view
 
+    def bring_back(self) -> Mapping[str, SiloFailure]:
+        return {}
+
     def broadcast(self, value: T) -> T:
         return value
 
@@ -84,6 +88,9 @@ class InProcessCohort:
         deadline_seconds: float | None = None,
         on_reply: Callable[[str, T], None] | None = None,
         meanwhile: bool = False,
+        lasting: bool = False,
+        retry: bool = False,
+        work: str = "",
     ) -> SiloReplies[T]:
         called = [s for s in self.silos if per_silo is None or s in per_silo]
         self.steps.append(step.__name__)

@@ -19,12 +19,12 @@ STEPS = [
 
 
 class Restarting(InProcessCohort):
-    """Some silos restart just before a step; `restarts` holds (silo, step)."""
+    """Some silos restart just before a step; `new_processes` holds (silo, step)."""
 
-    restarts: frozenset[tuple[str, str]] = frozenset()
+    new_processes: frozenset[tuple[str, str]] = frozenset()
 
     def call(self, step, *args, **options):
-        for silo, name in self.restarts:
+        for silo, name in self.new_processes:
             if name == step.__name__:
                 old = self.workspaces[silo]
                 self.workspaces[silo] = SiloWorkspace(
@@ -36,7 +36,7 @@ class Restarting(InProcessCohort):
 def federation(folder, restarts=frozenset(), num_silos=5):
     inputs = random_inputs(num_silos, 20)
     cohort = Restarting(inputs, folder)
-    cohort.restarts = restarts
+    cohort.new_processes = restarts
     for silo, words in inputs.items():
         cohort.workspaces[silo].put(Contribution(words.copy()))
     return inputs, cohort
