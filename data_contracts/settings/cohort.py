@@ -110,7 +110,7 @@ class CohortConfig(Section):
         gt=0,
         description="No silo is left out before so long, whatever it took before.",
     )
-    patience: float = Field(
+    deadline_factor: float = Field(
         5.0,
         ge=1.5,
         le=1000,

@@ -21,19 +21,21 @@ class Deadlines:
     Attributes:
         longest: for a step that a silo has not done before.
         shortest: whatever a silo took before.
-        patience: so many times the longest that the silo took before.
+        factor: so many times the longest that the silo took before.
     """
 
     longest: float
     shortest: float
-    patience: float
+    factor: float
     _took: dict[tuple[str, Work], float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: CohortConfig) -> Deadlines:
         """Those that the settings ask for, with nothing learned yet."""
         return cls(
-            config.deadline_seconds, config.shortest_deadline_seconds, config.patience
+            config.deadline_seconds,
+            config.shortest_deadline_seconds,
+            config.deadline_factor,
         )
 
     def learn(self, silo: str, work: Work, seconds: float) -> None:
@@ -43,7 +45,7 @@ class Deadlines:
     def seconds(self, silo: str, work: Work) -> float:
         """How long to wait for it now.
 
-        >>> deadlines = Deadlines(longest=3600, shortest=60, patience=5)
+        >>> deadlines = Deadlines(longest=3600, shortest=60, factor=5)
         >>> deadlines.learn("north", ("train_round", ""), 30)
         >>> [deadlines.seconds(s, ("train_round", "")) for s in ("north", "south")]
         [150, 3600]
@@ -51,4 +53,4 @@ class Deadlines:
         took = self._took.get((silo, work))
         if took is None:
             return self.longest
-        return min(self.longest, max(self.shortest, self.patience * took))
+        return min(self.longest, max(self.shortest, self.factor * took))

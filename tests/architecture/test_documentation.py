@@ -269,3 +269,26 @@ def test_the_check_sees_a_wrong_command(command):
 )
 def test_the_check_sees_a_wrong_name(word):
     assert not is_known(word)
+
+
+LIMIT = re.compile(
+    r"^_?(?!SECONDS_PER)([A-Z_]*(?:SECONDS|HOURS|MINUTES))\b(?=[ ,:=])"
+    r"|^    (\w*(?:seconds|hours|minutes)|retries|restarts|deadline_factor): \w+ = F",
+    re.MULTILINE,
+)
+
+
+def test_one_page_names_every_timeout():
+    told = set(code_words((ROOT / "infra/docs/timeouts.md").read_text("utf-8")))
+    told = {word.rpartition(".")[2] for word in told}
+    sources = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
+    found = {
+        name
+        for path in sources
+        if path.parts[-2] not in {"reporting"}  # The pace of what is drawn.
+        for match in LIMIT.findall(path.read_text("utf-8"))
+        for name in match
+        if name
+    }
+    assert len(found) > 15
+    assert found <= told
