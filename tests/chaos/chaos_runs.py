@@ -91,12 +91,20 @@ class Commands:
         )
         assert self._answer().startswith("ready")
 
-    def play(self, point: str, in_process: bool, arguments: list[str]) -> Ended:
-        """One command to its end."""
-        said = self._machine.folder / "said"
+    def play(
+        self,
+        point: str,
+        in_process: bool,
+        arguments: list[str],
+        *,
+        said: Path | None = None,
+        **more: Any,
+    ) -> Ended:
+        """One command to its end; `said` keeps what it prints."""
+        said = said or self._machine.folder / "said"
         order = {
             "point": point, "in_process": in_process, "arguments": arguments,
-            "said": str(said),
+            "said": str(said), **more,
         }  # fmt: skip
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")

@@ -16,6 +16,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter, config):
+    _say_schedules(terminalreporter)
     if not PLAYED:
         return
     identical = sum(end.identical for end in PLAYED.values())
@@ -30,3 +31,22 @@ def pytest_terminal_summary(terminalreporter, config):
     if document := config.getoption("--matrix", None):
         path = Path(document)
         path.write_text(with_table(PLAYED, path.read_text("utf-8")), "utf-8")
+
+
+def _say_schedules(terminalreporter):
+    from tests.chaos.test_schedules import TALLY
+
+    if not TALLY.schedules:
+        return
+    figures = {
+        "chaos_schedules": (TALLY.schedules, ">= 50", "schedules"),
+        "lost_rounds": (TALLY.lost_rounds, "0", "rounds"),
+        "wrong_models": (TALLY.wrong_models, "0", "models"),
+        "double_charges": (TALLY.double_charges, "0", "charges"),
+        "hangs": (TALLY.hangs, "0", "commands"),
+        "chaos_commands": (sum(TALLY.commands), "", "commands"),
+    }
+    terminalreporter.write_line("")
+    for name, (value, goal, unit) in figures.items():
+        line = {"figure": name, "value": value, "unit": unit}
+        terminalreporter.write_line(json.dumps(line | ({"goal": goal} if goal else {})))

@@ -14,8 +14,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,25 @@ from unittest.mock import patch
 
 from flows.cli import main
 from tests.chaos.kill_points import POINTS, ROUND, UPDATE, KillPoint, SiloKill
-from tests.simulators.in_process_cohort import silos_in_process
+from tests.chaos.schedules import KILL_SITES, Kill, Strikes, kill_now, schedule_of
+from tests.simulators.in_process_cohort import InProcessCohort, silos_in_process
 from tests.simulators.sabotage import meddling
 
 
 def killing(point: KillPoint) -> AbstractContextManager[Any]:
     """Wrap the function of the point."""
-    module, _, path = point.where.partition(":")
+    owner, name = owner_of(point.where)
+    return patch.object(owner, name, _deadly(getattr(owner, name), point))
+
+
+def owner_of(where: str) -> tuple[Any, str]:
+    """(module or class, name in it) of `module:qualified name`."""
+    module, _, path = where.partition(":")
     owner: Any = importlib.import_module(module)
     *classes, name = path.split(".")
     for inner in classes:
         owner = getattr(owner, inner)
-    return patch.object(owner, name, _deadly(getattr(owner, name), point))
+    return owner, name
 
 
 def _deadly(function: Callable[..., Any], point: KillPoint) -> Callable[..., Any]:
@@ -72,15 +79,53 @@ BELONGS: dict[str, Callable[[tuple[Any, ...]], bool]] = {
 }
 
 
+def by_schedule(strikes: Strikes) -> AbstractContextManager[Any]:
+    """Everything of the schedule that has not struck yet may strike in the block."""
+    stack = ExitStack()
+    for kill in strikes.schedule.kills:
+        where, when = KILL_SITES[kill.site]
+        owner, name = owner_of(where)
+        deadly = _struck(getattr(owner, name), strikes, kill, when)
+        stack.enter_context(patch.object(owner, name, deadly))
+
+    @contextmanager
+    def opened(*args: Any) -> Iterator[InProcessCohort]:
+        with silos_in_process(*args) as cohort:
+            cohort.meddler = strikes.meddle
+            yield cohort
+
+    stack.enter_context(patch("flows.federated_training.open_cohort", opened))
+    return stack
+
+
+def _struck(
+    function: Callable[..., Any], strikes: Strikes, kill: Kill, when: str
+) -> Callable[..., Any]:
+    @wraps(function)
+    def struck(*args: Any, **options: Any) -> Any:
+        if when == "before" and strikes.kill(kill, args):
+            kill_now()
+        result = function(*args, **options)
+        if when == "after" and strikes.kill(kill, args):
+            kill_now()
+        return result
+
+    return struck
+
+
 def disturbed(point: KillPoint | SiloKill) -> AbstractContextManager[Any]:
     """The block in which the point strikes."""
     return meddling(point) if isinstance(point, SiloKill) else killing(point)
 
 
-def run(point: str, in_process: bool, arguments: list[str]) -> int:
+def run(order: dict[str, Any]) -> int:
     """One command in this process; the exit status, if it lives to have one."""
+    point, arguments = order["point"], order["arguments"]
     with ExitStack() as stack:
-        if in_process:
+        if (seed := order.get("seed")) is not None:
+            strikes = Strikes(schedule_of(seed), Path(order["said"]).parent)
+            stack.enter_context(by_schedule(strikes))
+        elif order["in_process"]:
             opened = patch("flows.federated_training.open_cohort", silos_in_process)
             stack.enter_context(opened)
         if point:
@@ -97,7 +142,8 @@ def play(order: dict[str, Any]) -> int:
         os.dup2(said, 2)
         status = 70
         try:
-            status = run(order["point"], order["in_process"], order["arguments"])
+            signal.alarm(order.get("seconds", 0))  # Ends a command that hangs.
+            status = run(order)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
