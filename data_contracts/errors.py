@@ -59,6 +59,10 @@ class QuorumLostError(SilorecError):
     run_id: str = ""
 
 
+class ServerLostError(SilorecError):
+    """The Prefect server of a run does not answer any more."""
+
+
 class AuditFailedError(SilorecError):
     """A privacy audit refuted what a trainer claims."""
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 
+from data_contracts.errors import ServerLostError
 from data_contracts.progress import listening
 from data_contracts.run_config import FederatedTrainingConfig
 
@@ -36,7 +40,8 @@ def run_training(
         from flows.federated_training import federated_training
 
         start_embedded_server()
-        version = federated_training(config, resume)
+        with server_losses_explained():
+            version = federated_training(config, resume)
     print_results(config, version.run_id)
 
 
@@ -44,6 +49,26 @@ def be_quiet() -> None:
     """Keep Prefect's own log out of the terminal, unless the user wants it."""
     for name, value in QUIET_PREFECT.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("prefect._internal").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def server_losses_explained() -> Iterator[None]:
+    """One sentence, should the Prefect server die while a run needs it.
+
+    Raises:
+        ServerLostError: it did; the run keeps its state.
+    """
+    import httpx
+
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise ServerLostError(
+            f"the Prefect server does not answer any more ({type(error).__name__}): "
+            "start it again, or unset PREFECT_API_URL to do without, and resume the "
+            "run; its finished rounds are safe"
+        ) from None
 
 
 def print_results(config: FederatedTrainingConfig, run_id: str) -> None:

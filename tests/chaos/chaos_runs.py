@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -136,17 +138,24 @@ class ChaosRun:
         """The run's output folder."""
         return self.machine.folder / self.name
 
-    def train(self, point: str = "") -> Ended:
-        """`silorec train`, with SIGKILL at the point."""
-        tree = small_tree(self.silos, self.output, **SETTINGS)
+    def train(
+        self,
+        point: str = "",
+        *,
+        sections: Mapping[str, Any] = MappingProxyType({}),
+        **more: Any,
+    ) -> Ended:
+        """`silorec train`, with SIGKILL at the point; `more` goes into the order."""
+        tree = small_tree(self.silos, self.output, **(SETTINGS | dict(sections)))
         file = self.machine.work / f"{self.name}.yaml"
         file.write_text(yaml.safe_dump(tree), "utf-8")
-        return self.commands.play(point, self.in_process, ["train", str(file)])
+        arguments = ["train", str(file)]
+        return self.commands.play(point, self.in_process, arguments, **more)
 
-    def resume(self, point: str = "") -> Ended:
+    def resume(self, point: str = "", **more: Any) -> Ended:
         """`silorec resume`, with SIGKILL at the point."""
         arguments = ["resume", self.run_id, "--output-folder", str(self.output)]
-        return self.commands.play(point, self.in_process, arguments)
+        return self.commands.play(point, self.in_process, arguments, **more)
 
     @property
     def run_id(self) -> str:

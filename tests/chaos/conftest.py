@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.matrix import PLAYED, with_table
+from tests.chaos.matrix import FAULTS_PLAYED, PLAYED, with_tables
 
 
 def pytest_addoption(parser):
@@ -17,20 +17,23 @@ def pytest_addoption(parser):
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter, config):
     _say_schedules(terminalreporter)
-    if not PLAYED:
-        return
-    identical = sum(end.identical for end in PLAYED.values())
-    figures = {
-        "kill_points": (len(PLAYED), ">= 30"),
-        "kill_points_bit_identical": (identical, "all of them"),
-    }
-    terminalreporter.write_line("")
-    for name, (value, goal) in figures.items():
-        line = {"figure": name, "value": value, "unit": "points", "goal": goal}
-        terminalreporter.write_line(json.dumps(line))
-    if document := config.getoption("--matrix", None):
+    for what, played, goal in (
+        ("kill_points", PLAYED, ">= 30"),
+        ("fault_rows", FAULTS_PLAYED, ">= 40"),
+    ):
+        if played:
+            identical = sum(end.identical for end in played.values())
+            _say(terminalreporter, what, len(played), goal)
+            _say(terminalreporter, f"{what}_bit_identical", identical, "all of them")
+    document = config.getoption("--matrix", None)
+    if document and (PLAYED or FAULTS_PLAYED):
         path = Path(document)
-        path.write_text(with_table(PLAYED, path.read_text("utf-8")), "utf-8")
+        path.write_text(with_tables(path.read_text("utf-8")), "utf-8")
+
+
+def _say(terminalreporter, figure, value, goal):
+    line = {"figure": figure, "value": value, "unit": "rows", "goal": goal}
+    terminalreporter.write_line(json.dumps(line))
 
 
 def _say_schedules(terminalreporter):

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
@@ -22,6 +23,7 @@ from typing import Any
 from unittest.mock import patch
 
 from flows.cli import main
+from tests.chaos.faults import FAULTS
 from tests.chaos.kill_points import POINTS, ROUND, UPDATE, KillPoint, SiloKill
 from tests.chaos.schedules import KILL_SITES, Kill, Strikes, kill_now, schedule_of
 from tests.simulators.in_process_cohort import InProcessCohort, silos_in_process
@@ -125,9 +127,13 @@ def run(order: dict[str, Any]) -> int:
         if (seed := order.get("seed")) is not None:
             strikes = Strikes(schedule_of(seed), Path(order["said"]).parent)
             stack.enter_context(by_schedule(strikes))
-        elif order["in_process"]:
+        if order["in_process"] and seed is None:
             opened = patch("flows.federated_training.open_cohort", silos_in_process)
             stack.enter_context(opened)
+        if name := order.get("fault"):
+            stack.enter_context(FAULTS[name].during(order))
+        if name := order.get("resuming"):
+            stack.enter_context(FAULTS[name].resumed_during(order))
         if point:
             stack.enter_context(disturbed(POINTS[point]))
         return main(arguments)
@@ -144,6 +150,8 @@ def play(order: dict[str, Any]) -> int:
         try:
             signal.alarm(order.get("seconds", 0))  # Ends a command that hangs.
             status = run(order)
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -23,9 +23,15 @@ SERVER_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class PrefectServer:
-    """A running server of its own."""
+    """A running server of its own.
+
+    Attributes:
+        api: its address.
+        process: its number.
+    """
 
     api: str
+    process: int
 
     def ask(self, path: str, **filters: Any) -> list[dict[str, Any]]:
         """POST a filter."""
@@ -62,7 +68,7 @@ def started_server() -> Iterator[PrefectServer]:
         api = f"http://127.0.0.1:{port}/api"
         try:
             wait_for(f"{api}/health", process)
-            yield PrefectServer(api)
+            yield PrefectServer(api, process.pid)
         finally:
             process.terminate()
             process.wait()
