@@ -35,7 +35,7 @@ from models.recommenders.sequence_recommender import SequenceRecommender
 MODEL = ModelConfig(dim=64, blocks=2, heads=2, context=50, dropout=0.0)
 USERS, CLIP, RATE, NEGATIVES = 32, 0.5, 0.1, 512
 SIZES = {"ml1m": 3_500, "50k": 50_000}
-ROUNDS = 7
+ROUNDS = 31
 
 Step = Callable[[Tensor], None]
 
