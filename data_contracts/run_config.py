@@ -22,7 +22,7 @@ from data_contracts.settings.data import (
     DataConfig,
     PreprocessingConfig,
 )
-from data_contracts.settings.privacy import PrivacyConfig
+from data_contracts.settings.privacy import USERS_FOR_AN_ITEM_TABLE, PrivacyConfig
 from data_contracts.settings.training import (
     EvaluationConfig,
     LocalTrainingConfig,
@@ -124,6 +124,12 @@ class FederatedTrainingConfig(Section):
         if self.privacy.on and (complaint := self._privacy_complaint()):
             raise ValueError(complaint)
         return self
+
+    @property
+    def few_people(self) -> bool:
+        """Whether a private run has too few people for a vector per item."""
+        people = (self.privacy.declared_users or 0) * self.cohort.min_silos
+        return self.privacy.on and people < USERS_FOR_AN_ITEM_TABLE
 
     @property
     def told_contracts(self) -> ContractConfig:

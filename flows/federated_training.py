@@ -147,7 +147,9 @@ def train_while_quorum_lasts(
             min_interactions_per_item=config.preprocessing.min_interactions_per_item,
             public_only=config.privacy.on,
         )
-        vocabulary = describe_vocabulary(cohort, vocabulary, config.model)
+        vocabulary = describe_vocabulary(
+            cohort, vocabulary, config.model, few_people=config.few_people
+        )
         prepared = preprocess_on_silos(
             cohort, sum_securely, vocabulary, config.preprocessing,
             tell_sizes=not config.privacy.on,

@@ -125,7 +125,9 @@ def preflight(
                 sum_securely,
                 min_interactions_per_item=config.preprocessing.min_interactions_per_item,
             )
-            vocabulary = describe_vocabulary(cohort, vocabulary, config.model)
+            vocabulary = describe_vocabulary(
+                cohort, vocabulary, config.model, few_people=config.few_people
+            )
             prepared = preprocess_on_silos(
                 cohort, sum_securely, vocabulary, config.preprocessing
             )

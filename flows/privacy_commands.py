@@ -36,6 +36,7 @@ def add_privacy_commands(
     )
     left = add(questions, "plan", plan_ledger, "what still fits into a silo's budget?")
     left.add_argument("--folder", required=True, help="the silo's own folder")
+    _add_catalogue(left)
     add_config(left)
 
     privacy = add(commands, "privacy", None, "settings of private training")
@@ -43,7 +44,20 @@ def add_privacy_commands(
     plan = add(matters, "plan", plan_privacy, "noise, epsilon and advice for a run")
     plan.add_argument("--silos", type=int, help="silos that train together")
     plan.add_argument("--picture", help="write epsilon over rounds to this SVG file")
+    _add_catalogue(plan)
     add_config(plan)
+
+
+def _add_catalogue(parser: argparse.ArgumentParser) -> None:
+    """How large the model will be, which noise to signal depends on."""
+    parser.add_argument(
+        "--num-items", type=int, default=3_883,
+        help="items of the vocabulary (default: %(default)s, as in MovieLens-1M)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--num-features", type=int, default=100,
+        help="features of an item, for model.items features (default: %(default)s)",
+    )  # fmt: skip
 
 
 def show_ledger(arguments: argparse.Namespace) -> None:
@@ -99,7 +113,7 @@ def plan_ledger(arguments: argparse.Namespace) -> None:
     spent = Spent(charged(entries, config.privacy.period, now))
     print(f"spent: epsilon {spent.epsilon(config.privacy.target_delta):.3f} of "
           f"{config.privacy.epsilon:g} in this {config.privacy.period}")  # fmt: skip
-    _print_runs(config, spent)
+    _print_runs(config, _parameters(config, arguments), spent)
 
 
 def plan_privacy(arguments: argparse.Namespace) -> None:
@@ -120,7 +134,7 @@ def plan_privacy(arguments: argparse.Namespace) -> None:
         f"advice: model.items {advice.items}, privacy.sampling_probability "
         f"{advice.sampling_probability:.2g}: {advice.reason}"
     )
-    noise = _print_runs(config, None, silos)
+    noise = _print_runs(config, _parameters(config, arguments), None, silos)
     if arguments.picture:
         releases = planning.planned(privacy, 1)
         rounds = sorted(
@@ -131,13 +145,15 @@ def plan_privacy(arguments: argparse.Namespace) -> None:
         print(f"picture: {arguments.picture}")
 
 
-def _print_runs(config: FederatedTrainingConfig, spent: Any, silos: int = 1) -> float:
+def _print_runs(
+    config: FederatedTrainingConfig, parameters: int, spent: Any, silos: int = 1
+) -> float:
     """A line for one, four, twelve and 52 runs like this; the noise of the first."""
     from data_contracts.errors import PrivacyBudgetError
     from tasks.privacy_budget import planning
 
     privacy, rounds = config.privacy, config.schedule.rounds
-    releases, parameters = planning.planned(privacy, 1), _parameters(config)
+    releases = planning.planned(privacy, 1)
     noises = []
     for runs in sorted({1, 4, 12, 52, privacy.planned_runs}):
         lasting = privacy.model_copy(update={"planned_runs": runs})
@@ -155,12 +171,20 @@ def _print_runs(config: FederatedTrainingConfig, spent: Any, silos: int = 1) -> 
     return noises[0] if noises else planning.UNKNOWN_NOISE
 
 
-def _parameters(config: FederatedTrainingConfig) -> int:
-    """Trained parameters; items and features as on MovieLens-1M, if nobody knows."""
+def _parameters(config: FederatedTrainingConfig, arguments: argparse.Namespace) -> int:
+    """Trained parameters of the model.
+
+    Raises:
+        UsageError: a size below 1.
+    """
     from models.recommenders.building import layout_for
 
-    items, features = 3_883, 100 if config.model.items == "features" else 0
-    return layout_for(config.model, items, features).size
+    items, features = arguments.num_items, arguments.num_features
+    if min(items, features) < 1:
+        raise UsageError("--num-items and --num-features must be 1 or more")
+    chosen = config.model.items
+    by_features = chosen == "features" or (chosen == "auto" and config.few_people)
+    return layout_for(config.model, items, features if by_features else 0).size
 
 
 def _private(config: FederatedTrainingConfig) -> FederatedTrainingConfig:

@@ -13,6 +13,8 @@ Period = Literal["life", "year", "quarter", "month"]
 ReleasedMetrics = Literal["noisy", "in-silo", "trusted-coordinator"]
 
 FEWEST_USERS = 100
+USERS_FOR_AN_ITEM_TABLE = 100_000
+"""With fewer, the noise drowns a trained vector for each item."""
 
 
 class PrivacyConfig(Section):

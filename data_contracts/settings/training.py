@@ -26,11 +26,13 @@ class ModelConfig(Section):
     context: int = Field(
         100, ge=2, le=8192, description="Longest history the model reads, in items."
     )
-    items: Literal["table", "features"] = Field(
-        "table",
+    items: Literal["auto", "table", "features"] = Field(
+        "auto",
         description="table: a trained vector for each item. features: a small trained "
         "map of what catalogues say of items (categories, year in the title), which "
-        "suits few users, private training and items that nobody has used yet.",
+        "suits few users, private training and items that nobody has used yet. auto: "
+        "features in private runs with fewer than 100,000 declared users in all whose "
+        "catalogues describe items, else table.",
     )
     title_words: bool = Field(
         False, description="Let features include the words that titles share."

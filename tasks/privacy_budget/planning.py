@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 
 from data_contracts.privacy_events import GaussianEvent
 from data_contracts.privacy_plan import PrivacyPlan
-from data_contracts.settings.privacy import PrivacyConfig
+from data_contracts.settings.privacy import USERS_FOR_AN_ITEM_TABLE, PrivacyConfig
 from models.privacy.accounting import Spent, noise_multiplier_for
 
-USERS_FOR_AN_ITEM_TABLE = 100_000
 LARGEST_BATCH = 4096
 SMALL_SHARE, LARGE_SHARE = 0.17, 0.04
 # Until the silos' ledgers say what they need; an event must have some noise.

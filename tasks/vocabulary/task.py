@@ -64,16 +64,22 @@ def agree_on_vocabulary(
 
 @task(name="Describe items", cache_policy=NO_CACHE)
 def describe_vocabulary(
-    cohort: Cohort, vocabulary: Vocabulary, model: ModelConfig
+    cohort: Cohort, vocabulary: Vocabulary, model: ModelConfig, *, few_people: bool
 ) -> Vocabulary:
     """The vocabulary with the features that `model.items` asks for.
 
     Where catalogues differ, the silo that comes first in the cohort describes an item.
 
+    Args:
+        cohort: the silos.
+        vocabulary: the items.
+        model: with `items` auto, features are for few people, if there are any.
+        few_people: a private run has too few for a vector per item.
+
     Raises:
-        QuorumLostError: no catalogue says anything of any item.
+        QuorumLostError: features are asked for, and no catalogue says anything.
     """
-    if model.items == "table":
+    if model.items == "table" or (model.items == "auto" and not few_people):
         return vocabulary
     told = cohort.call(describe_items, vocabulary.items).values
     known: dict[str, ItemDescription] = {}
@@ -82,6 +88,12 @@ def describe_vocabulary(
     nothing = ItemDescription()
     described = [known.get(item, nothing) for item in vocabulary.items]
     if not any(item.features for item in described):
+        if model.items == "auto":
+            announce().note(
+                "No catalogue describes items, so each gets a vector of its own, which "
+                "the noise may drown with so few people."
+            )
+            return vocabulary
         raise QuorumLostError(
             "model.items features needs items tables with title or categories, and no "
             "silo brings one; give cohort.silos[].items.path, or set model.items table"

@@ -184,7 +184,9 @@ def test_the_first_silo_that_knows_an_item_describes_it(cohort):
         north=catalogue_of(a=("A", "Crime"), b=("B", "Crime")),
         south=catalogue_of(a=("A", "Drama"), b=("B", "Drama"), c=("C", "Drama")),
     )
-    vocabulary = describe_vocabulary.fn(silos, Vocabulary("abc"), FEATURES)
+    vocabulary = describe_vocabulary.fn(
+        silos, Vocabulary("abc"), FEATURES, few_people=False
+    )
     assert vocabulary.items == ("a", "b", "c")
     assert vocabulary.feature_names == ("every item", "category Crime")
     crime = vocabulary.features.values[:, 1]
@@ -194,11 +196,32 @@ def test_the_first_silo_that_knows_an_item_describes_it(cohort):
 def test_catalogues_without_a_word_stop_the_run_with_a_sentence(cohort):
     silos = cohort(north=tables(users_of("a", 5), ["a"]))
     with pytest.raises(QuorumLostError, match=r"set model\.items table"):
-        describe_vocabulary.fn(silos, Vocabulary("a"), FEATURES)
+        describe_vocabulary.fn(silos, Vocabulary("a"), FEATURES, few_people=True)
 
 
-def test_a_table_of_items_needs_no_description(cohort):
-    silos = cohort(north=tables(users_of("a", 5)))
-    vocabulary = Vocabulary("a")
-    assert describe_vocabulary.fn(silos, vocabulary, ModelConfig()) is vocabulary
+@pytest.mark.parametrize(
+    ("items", "few_people"), [("table", True), ("table", False), ("auto", False)]
+)
+def test_a_table_of_items_needs_no_description(cohort, items, few_people):
+    silos = cohort(north=catalogue_of(a=("A", "Crime")))
+    vocabulary, model = Vocabulary("a"), ModelConfig(items=items)
+    described = describe_vocabulary.fn(silos, vocabulary, model, few_people=few_people)
+    assert described is vocabulary
     assert silos.steps == []
+
+
+def test_few_people_get_features_where_there_are_any(cohort):
+    known = cohort(
+        north=catalogue_of(a=("A", "Crime"), b=("B", "Crime"), c=("C", "Drama"))
+    )
+    found = describe_vocabulary.fn(
+        known, Vocabulary("abc"), ModelConfig(), few_people=True
+    )
+    assert found.feature_names == ("every item", "category Crime")
+
+
+def test_few_people_get_a_table_where_nothing_is_known(cohort):
+    unknown = cohort(north=tables(users_of("a", 5), ["a"]))
+    vocabulary = Vocabulary("a")
+    found = describe_vocabulary.fn(unknown, vocabulary, ModelConfig(), few_people=True)
+    assert found is vocabulary
