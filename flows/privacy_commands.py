@@ -111,7 +111,7 @@ def plan_ledger(arguments: argparse.Namespace) -> None:
     entries = _entries(arguments.folder)
     now = now_utc().isoformat()
     spent = Spent(charged(entries, config.privacy.period, now))
-    print(f"spent: epsilon {spent.epsilon(config.privacy.target_delta):.3f} of "
+    print(f"spent: epsilon {spent.epsilon(config.privacy.spendable_delta):.3f} of "
           f"{config.privacy.epsilon:g} in this {config.privacy.period}")  # fmt: skip
     _print_runs(config, _parameters(config, arguments), spent)
 

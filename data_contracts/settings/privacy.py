@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -13,6 +14,8 @@ Period = Literal["life", "year", "quarter", "month"]
 ReleasedMetrics = Literal["noisy", "in-silo", "trusted-coordinator"]
 
 FEWEST_USERS = 100
+MOST_STEPS = 10**6
+"""Of joint noise that a person's data goes into in a period."""
 USERS_FOR_AN_ITEM_TABLE = 100_000
 """With fewer, the noise drowns a trained vector for each item."""
 
@@ -139,6 +142,11 @@ class PrivacyConfig(Section):
                 f"{self.epsilon:g} and leave nothing to train with; lower them or "
                 "raise epsilon"
             )
+        if self.mode == "joint" and self.rounding_delta > self.target_delta / 2:
+            raise ValueError(
+                f"joint noise is rounded, which takes more than half of delta "
+                f"{self.target_delta:.2g} at epsilon {self.epsilon:g}; lower epsilon"
+            )
         return self
 
     @property
@@ -158,6 +166,20 @@ class PrivacyConfig(Section):
             return self.delta
         assert self.declared_users is not None
         return float(self.declared_users**-1.1)
+
+    @property
+    def rounding_delta(self) -> float:
+        """What random rounding of joint noise may add to delta in a period.
+
+        2^-60 e^epsilon a step and silo of a person (decision 0016), for more steps
+        than a period holds.
+        """
+        return MOST_STEPS * self.max_silos_per_user * 2.0**-60 * math.exp(self.epsilon)
+
+    @property
+    def spendable_delta(self) -> float:
+        """`target_delta` less `rounding_delta`: what noise is sized by."""
+        return self.target_delta - min(self.rounding_delta, self.target_delta / 2)
 
     @property
     def expected_batch(self) -> float:

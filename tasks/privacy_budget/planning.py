@@ -55,7 +55,7 @@ def planned(privacy: PrivacyConfig, steps: int) -> PrivacyPlan:
 
     def one_shot(epsilon: float) -> float:
         return noise_multiplier_for(
-            epsilon, privacy.target_delta, sampling_probability=1.0, steps=1
+            epsilon, privacy.spendable_delta, sampling_probability=1.0, steps=1
         )
 
     noisy = privacy.metrics == "noisy"
@@ -97,7 +97,7 @@ def outlook(
     beside = [replace(e, steps=e.steps * copies) for e in releases.releases]
     noise = noise_multiplier_for(
         privacy.epsilon,
-        privacy.target_delta,
+        privacy.spendable_delta,
         sampling_probability=privacy.sampling_probability,
         steps=copies * rounds * privacy.steps_in_round,
         spent=spent,
@@ -161,4 +161,4 @@ def _of_one_run(
     )
     events = [training, *releases.releases]
     shared = [replace(e, steps=e.steps * privacy.max_silos_per_user) for e in events]
-    return Spent(shared).epsilon(privacy.target_delta)
+    return Spent(shared).epsilon(privacy.spendable_delta)

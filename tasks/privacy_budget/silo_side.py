@@ -46,7 +46,7 @@ def noise_needed(
         return intent.training.noise_multiplier
     return noise_multiplier_for(
         privacy.epsilon,
-        privacy.target_delta,
+        privacy.spendable_delta,
         sampling_probability=privacy.sampling_probability,
         steps=privacy.max_silos_per_user * privacy.planned_runs * steps,
         spent=Spent(_shared(_charged(entries, privacy), privacy)),
@@ -149,7 +149,7 @@ def _require_fit(
     silo: str, entries: Sequence[Entry], privacy: PrivacyConfig, plan: PrivacyPlan
 ) -> None:
     spent = Spent(_shared(_charged(entries, privacy), privacy))
-    delta, training = privacy.target_delta, plan.training
+    delta, training = privacy.spendable_delta, plan.training
     total = spent.epsilon(delta, _shared(plan.events, privacy))
     if total <= privacy.epsilon:
         return
@@ -188,7 +188,7 @@ def _statement(
     spent = Spent(_shared(_charged(entries, privacy), privacy))
     return BudgetStatement(
         silo=silo,
-        epsilon=spent.epsilon(privacy.target_delta),
+        epsilon=spent.epsilon(privacy.spendable_delta),
         budget=privacy.epsilon,
         delta=privacy.target_delta,
         entries=len(entries),

@@ -1,9 +1,12 @@
 """What a private run must say, and what it must not ask for."""
 
+import math
+
 import pytest
 
 from data_contracts.errors import ConfigError
 from data_contracts.run_config import parse_config
+from data_contracts.settings.privacy import PrivacyConfig
 
 GOOD = {
     "data": {"dataset": "ml-100k"},
@@ -81,3 +84,15 @@ def test_is_refused_with_a_sentence(case):
     sections, says = REFUSED[case]
     with pytest.raises(ConfigError, match=says):
         configured(**sections)
+
+
+def test_rounding_of_joint_noise_is_paid_from_delta():
+    settings = {"mode": "joint", "declared_users": 900, "delta": 1e-6}
+    privacy = PrivacyConfig(**settings, epsilon=8.0)
+    rounding = 1e6 * 2.0**-60 * math.exp(8.0)
+    assert privacy.spendable_delta == pytest.approx(1e-6 - rounding, rel=1e-12)
+    assert 0.99 < privacy.spendable_delta / privacy.target_delta < 1
+    with pytest.raises(ValueError, match="lower epsilon"):
+        PrivacyConfig(**settings, epsilon=14.0)
+    alone = PrivacyConfig(**settings | {"mode": "local"}, epsilon=50.0)
+    assert alone.spendable_delta == alone.target_delta / 2

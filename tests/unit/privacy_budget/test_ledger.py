@@ -55,7 +55,7 @@ def test_the_same_run_again_is_charged_once(silo):
 def test_a_run_that_dies_stays_charged_in_full(silo):
     charge_run(silo(), PRIVACY, PLAN)
     told = charge_run(silo("run-2"), PRIVACY, PLAN)
-    assert told.epsilon == pytest.approx(cost(PLAN, PLAN))
+    assert told.epsilon == pytest.approx(cost(PLAN, PLAN), rel=1e-3)
 
 
 def test_a_settled_run_costs_what_it_did(silo):
@@ -107,9 +107,9 @@ def test_a_run_that_does_not_fit_is_refused_with_the_largest_that_does(silo):
 
 
 def test_a_person_in_two_silos_is_charged_for_both(silo):
-    shared = PRIVACY.model_copy(update={"max_silos_per_user": 2, "epsilon": 20.0})
+    shared = PRIVACY.model_copy(update={"max_silos_per_user": 2, "epsilon": 8.0})
     told = charge_run(silo(), shared, PLAN)
-    assert told.epsilon == pytest.approx(cost(PLAN, PLAN))
+    assert told.epsilon == pytest.approx(cost(PLAN, PLAN), rel=1e-3)
 
 
 def test_delta_is_fixed_for_life(silo):
