@@ -155,7 +155,9 @@ class RayCohort:
                 yield silo, outcome
             absent = [silo for silo in silos if silo in self._staff.away]
             yield from ((silo, self._staff.away[silo]) for silo in absent)
-            silos = list(dict.fromkeys((*again, *absent)))
+            # Who may not be started again is not worth a pause in every step.
+            hopeful = [silo for silo in absent if self._staff.may_restart(silo)]
+            silos = [*hopeful, *(silo for silo in again if silo not in absent)]
             if not silos:
                 return
 

@@ -135,6 +135,10 @@ class Staff:
             self.returned[silo] = before
             announce().note(f"Silo {silo} is back ({before.reason} before).")
 
+    def may_restart(self, silo: str) -> bool:
+        """Whether its process may be started again in this run."""
+        return self.restarts[silo] < self.policy.restarts
+
     def _is_idle(self, silo: str) -> bool:
         try:
             busy: Any = self.hosts[silo].is_busy.remote()
@@ -143,7 +147,7 @@ class Staff:
             return False
 
     def _restarted(self, silo: str) -> bool:
-        if self.restarts[silo] >= self.policy.restarts:
+        if not self.may_restart(silo):
             return False
         self.restarts[silo] += 1
         ray.kill(self.hosts[silo])
