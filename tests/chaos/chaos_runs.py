@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from tests.simulators.command_line import Sandbox
 from tests.simulators.small_federation import small_tree
 
 ROOT = Path(__file__).parents[2]
+LIMIT_SECONDS = 300
+"""After which a command is said to hang."""
+
 SETTINGS: dict[str, Any] = {
     "model": {"dim": 8, "context": 10, "blocks": 1, "dropout": 0.1},
     "local_training": {"epochs": 1, "batch_size": 16, "learning_rate": 0.02},
@@ -95,7 +99,7 @@ class Commands:
         said = self._machine.folder / "said"
         order = {
             "point": point, "in_process": in_process, "arguments": arguments,
-            "said": str(said),
+            "said": str(said), "limit": LIMIT_SECONDS,
         }  # fmt: skip
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")
@@ -121,6 +125,7 @@ class ChaosRun:
     silos: tuple[SiloConfig, ...]
     name: str
     in_process: bool = True
+    settings: Mapping[str, Any] = field(default_factory=lambda: SETTINGS)
 
     @property
     def output(self) -> Path:
@@ -129,7 +134,7 @@ class ChaosRun:
 
     def train(self, point: str = "") -> Ended:
         """`silorec train`, with SIGKILL at the point."""
-        tree = small_tree(self.silos, self.output, **SETTINGS)
+        tree = small_tree(self.silos, self.output, **self.settings)
         file = self.machine.work / f"{self.name}.yaml"
         file.write_text(yaml.safe_dump(tree), "utf-8")
         return self.commands.play(point, self.in_process, ["train", str(file)])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.matrix import PLAYED, with_table
+from tests.chaos.schedule_figures import say_schedule_figures
 
 
 def pytest_addoption(parser):
@@ -16,6 +17,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter, config):
+    say_schedule_figures(terminalreporter.write_line)
     if not PLAYED:
         return
     identical = sum(end.identical for end in PLAYED.values())

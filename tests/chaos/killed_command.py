@@ -22,6 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 from flows.cli import main
+from tests.chaos.disturbances import disturbed
 from tests.chaos.kill_points import POINTS, ROUND, UPDATE, KillPoint, SiloKill
 from tests.simulators.in_process_cohort import silos_in_process
 from tests.simulators.sabotage import meddling
@@ -72,9 +73,12 @@ BELONGS: dict[str, Callable[[tuple[Any, ...]], bool]] = {
 }
 
 
-def disturbed(point: KillPoint | SiloKill) -> AbstractContextManager[Any]:
-    """The block in which the point strikes."""
-    return meddling(point) if isinstance(point, SiloKill) else killing(point)
+def _block_of(point: str) -> AbstractContextManager[Any]:
+    """The block in which the point, or the events of a schedule, strike."""
+    if point not in POINTS:
+        return disturbed(point)
+    found = POINTS[point]
+    return meddling(found) if isinstance(found, SiloKill) else killing(found)
 
 
 def run(point: str, in_process: bool, arguments: list[str]) -> int:
@@ -84,7 +88,7 @@ def run(point: str, in_process: bool, arguments: list[str]) -> int:
             opened = patch("flows.federated_training.open_cohort", silos_in_process)
             stack.enter_context(opened)
         if point:
-            stack.enter_context(disturbed(POINTS[point]))
+            stack.enter_context(_block_of(point))
         return main(arguments)
 
 
@@ -96,6 +100,8 @@ def play(order: dict[str, Any]) -> int:
         os.dup2(said, 1)
         os.dup2(said, 2)
         status = 70
+        # Nobody handles it: a command that hangs dies of it, by name.
+        signal.alarm(order["limit"])
         try:
             status = run(order["point"], order["in_process"], order["arguments"])
         finally:

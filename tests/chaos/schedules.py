@@ -1,0 +1,218 @@
+"""Random schedules: what dies, fails or comes late in a run of six silos, by seed.
+
+Pure: the same seed gives the same schedule. `disturbances.py` makes it happen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from tests.chaos.kill_points import (
+    AHEAD,
+    FLOW,
+    RECORD,
+    SERVER,
+    STORE,
+    Inside,
+    When,
+)
+
+SILOS = ("east", "isle", "north", "south", "valley", "west")
+ROUNDS = 10
+SCHEDULES = 50
+SMOKE = (0, 1, 3)
+"""Seeds that `make test` plays: one for each mode of privacy."""
+
+SETUP, END = 0, ROUNDS
+"""Round in which the steps before round 1, and those after the last, are counted."""
+
+MOST_STRETCHES = 3
+Privacy = Literal["off", "local", "joint"]
+PRIVACY: tuple[Privacy, ...] = ("off", "local", "off", "joint")
+"""Of a seed, in turn: half of the runs are private."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL of the coordinator, and of the silos in its process.
+
+    Attributes:
+        where: `module:qualified name` of the function.
+        when: on its way in or out.
+        round_number: only calls in this round count.
+        call: which of them, from 1.
+        inside: only calls of the sum of updates, of the commit of a round, or of the
+            commit that ends the run, count.
+    """
+
+    where: str
+    when: When
+    round_number: int = SETUP
+    call: int = 1
+    inside: Inside = ""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What one silo does wrong, once.
+
+    Attributes:
+        silo: who.
+        step: name of its step.
+        how: `fails`: an error instead of the step. `late`: the step is done, and its
+            answer comes after the deadline. `slow`: it waits, and answers last.
+        round_number: in which round.
+        seconds: that a slow silo waits.
+    """
+
+    silo: str
+    step: str
+    how: Literal["fails", "late", "slow"]
+    round_number: int
+    seconds: float = 0.0
+
+
+Event = Kill | Fault
+Stretch = tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What happens to one run.
+
+    Attributes:
+        seed: of all of it.
+        privacy: mode of the run.
+        stretches: what happens to `silorec train`, then to each `silorec resume`; any
+            later one is left alone.
+    """
+
+    seed: int
+    privacy: Privacy
+    stretches: tuple[Stretch, ...]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the coordinator may be killed; `calls` is how often it gets there."""
+
+    where: str
+    whens: tuple[When, ...] = ("before", "after")
+    calls: int = 1
+    inside: Inside = ""
+    runs: tuple[Privacy, ...] = ("off", "local", "joint")
+
+
+PUBLIC: tuple[Privacy, ...] = ("off",)
+PRIVATE: tuple[Privacy, ...] = ("local", "joint")
+KILLED_IN_SETUP = (
+    _Place(f"{FLOW}load_silo_tables"),
+    _Place(f"{FLOW}record_admission"),
+    _Place(f"{FLOW}agree_on_vocabulary"),
+    _Place(f"{FLOW}record_departures"),
+    _Place(f"{FLOW}charge_privacy", runs=PRIVATE),
+    _Place("tasks.privacy_budget.ledger:Ledger.append", calls=6, runs=PRIVATE),
+    _Place(f"{FLOW}start_from_popularity", runs=PRIVATE),
+    _Place(f"{FLOW}start_progress"),
+)
+KILLED_IN_ROUND = (
+    _Place(f"{FLOW}train_on_silos"),
+    _Place(
+        "tasks.local_training.silo_side:keep_update",
+        ("after",), calls=6, runs=PUBLIC,
+    ),
+    _Place(
+        "tasks.local_training.private_side:keep_update",
+        ("after",), calls=6, runs=PRIVATE,
+    ),
+    _Place(f"{SERVER}receive", calls=30, inside="sum"),
+    _Place(f"{SERVER}receive", calls=30, inside="sum"),
+    _Place(f"{SERVER}close_advertising", inside="sum"),
+    _Place(f"{SERVER}close_sharing", inside="sum"),
+    _Place(f"{SERVER}close_uploads", inside="sum"),
+    _Place(f"{SERVER}close_confirmations", inside="sum"),
+    _Place(f"{SERVER}unmask", inside="sum"),
+    _Place(f"{FLOW}update_global_model"),
+    _Place(f"{FLOW}evaluate_on_silos", runs=PUBLIC),
+    _Place(f"{RECORD}save_model"),
+    _Place(f"{RECORD}write_state"),
+    _Place(f"{AHEAD}put", inside="commit"),
+    _Place(f"{STORE}_write_rows", calls=4, inside="commit"),
+    _Place(f"{AHEAD}drop", inside="commit"),
+    _Place(f"{FLOW}record_round"),
+)  # fmt: skip
+KILLED_AT_END = (
+    _Place(f"{FLOW}release_private_metrics", runs=PRIVATE),
+    _Place(f"{AHEAD}put", inside="end"),
+    _Place(f"{STORE}_write_rows", calls=3, inside="end"),
+    _Place(f"{FLOW}publish_model"),
+    _Place(f"{FLOW}settle_privacy", runs=PRIVATE),
+    _Place("tasks.privacy_budget.ledger:Ledger.append", calls=6, runs=PRIVATE),
+    _Place(f"{FLOW}write_run_report", ("before",)),
+)
+
+FAULTY_IN_SETUP = {
+    "off": ("load_tables", "preprocess"),
+    "local": ("load_tables", "preprocess", "charge_run", "release_popularity"),
+    "joint": ("load_tables", "preprocess", "charge_run", "share_popularity"),
+}
+TRAINING = {
+    "off": "train_round",
+    "local": "train_round_privately",
+    "joint": "train_round_privately",
+}
+OF_THE_SUM = (
+    "advertise_keys", "share_keys", "upload_masked_input", "confirm_survivors",
+    "reveal_shares",
+)  # fmt: skip
+
+
+def schedule(seed: int) -> Schedule:
+    """The schedule of a seed."""
+    dice = random.Random(seed)
+    privacy = PRIVACY[seed % len(PRIVACY)]
+    stretches: list[Stretch] = []
+    first = SETUP
+    for number in range(dice.randint(1, MOST_STRETCHES)):
+        kill = _kill(dice, privacy, first)
+        faults = [
+            _fault(dice, privacy, first, kill.round_number, resumed=number > 0)
+            for _ in range(dice.randint(0, 3))
+        ]
+        stretches.append((*faults, kill))
+        # Now and then the same round is hit again.
+        first = max(1, min(kill.round_number + dice.randint(0, 2), ROUNDS))
+    return Schedule(seed, privacy, tuple(stretches))
+
+
+def _kill(dice: random.Random, privacy: Privacy, first: int) -> Kill:
+    kinds: tuple[tuple[tuple[_Place, ...], Callable[[], int]], ...] = (
+        (KILLED_IN_SETUP, lambda: SETUP),
+        (KILLED_AT_END, lambda: END),
+        (KILLED_IN_ROUND, lambda: dice.randint(max(first, 1), ROUNDS)),
+    )
+    places, round_of = dice.choices(kinds, weights=(1, 1, 5))[0]
+    place = dice.choice([place for place in places if privacy in place.runs])
+    return Kill(
+        place.where, dice.choice(place.whens), round_of(),
+        dice.randint(1, place.calls), place.inside,
+    )  # fmt: skip
+
+
+def _fault(
+    dice: random.Random, privacy: Privacy, first: int, last: int, *, resumed: bool
+) -> Fault:
+    silo = dice.choice(SILOS)
+    if resumed and dice.random() < 0.25:
+        step, round_number = dice.choice(FAULTY_IN_SETUP[privacy]), SETUP
+    else:
+        steps = [TRAINING[privacy], *OF_THE_SUM]
+        steps += ["evaluate_model"] * (privacy == "off")
+        step = dice.choice(steps)
+        round_number = dice.randint(max(first, 1), max(first, last, 1))
+    how: Any = dice.choice(("fails", "late", "slow"))
+    fault = Fault(silo, step, how, round_number)
+    return replace(fault, seconds=dice.uniform(0.01, 0.1)) if how == "slow" else fault
