@@ -6,6 +6,7 @@ rounds, compare, publish. Deployed by module: `flows.federated_training`.
 
 # No postponed annotations here: Prefect builds the form and its checks from the
 # signature of the flow, and must find the class itself there.
+from dataclasses import replace
 from functools import partial
 
 from prefect import flow
@@ -18,6 +19,7 @@ from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.stopwatch import Stopwatch, now_utc
 from flows.crashed_flow_runs import mark_as_crashed
 from flows.embedded_server import keep_every_task_run
+from models.agreement import agreement_hash
 from models.sequences import Window
 from tasks.cohort.task import open_cohort
 from tasks.evaluation.silo_side import Question
@@ -170,9 +172,12 @@ def federated_training(
             config.secure_aggregation,
         )
         start = RunState.at_start(
-            model, cohort.silos, loaded.values, base.sha256 if base else ""
-        )
+            model, cohort.silos, loaded.values, base.sha256 if base else "",
+            agreement=agreement_hash(vocabulary, prepared.cuts, admitted),
+            total_examples=prepared.total_examples,
+        )  # fmt: skip
         state = continue_run(run, start, vocabulary)
+        prepared = replace(prepared, total_examples=state.total_examples)
         validation = Question.of(config, Window.VALIDATION, cohort.silos)
         progress = start_progress(config.schedule.rounds)
 
@@ -310,11 +315,11 @@ def federated_training(
             for result in results
             for row in result.records(run.run_id, state.standing.best_round)
         ]
-        published = publish_model(run, state.best_version, metrics)
-        if charged:
+        if charged:  # before the run is over: a completed one never comes back
             steps = state.round_number * config.privacy.steps_in_round
             settled = settle_privacy(cohort, config.privacy, steps)
             record_privacy(run, "settled", settled, charged.plan)
+        published = publish_model(run, state.best_version, metrics)
         forget_rounds_on_silos(cohort)
     history = read_history(run)
     publish_artifacts(history, write_run_report(history, config.output_folder))

@@ -58,7 +58,7 @@ class Moment:
             return False
         with self.counting:
             self.seen[number] += 1
-            strikes = self.seen[number] == getattr(event, "call", 1)
+            strikes = self.seen[number] == event.call
         if strikes:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(f"{json.dumps(asdict(event))}\n")
@@ -169,7 +169,7 @@ class _Meddler:
     def _belongs(
         self, step: str, workspace: SiloWorkspace, args: tuple[Any, ...]
     ) -> bool:
-        if step not in OF_THE_SUM:
+        if step not in OF_THE_SUM or self.moment.round_number == SETUP:
             return True
         return in_a_sum_of(workspace, args) == (self.moment.round_number, UPDATE)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections import Counter
@@ -106,7 +105,9 @@ def forced(told: RunHistory) -> tuple[Event, ...]:
     """
     members = {row.silo for row in told.participants}
     shown = {(m.round_number, m.silo) for m in told.metrics if m.window == "validation"}
-    absent = [Fault(s, "load_tables", "fails", SETUP) for s in SILOS if s not in members]
+    absent = [
+        Fault(s, "load_tables", "fails", SETUP) for s in SILOS if s not in members
+    ]
     out = [
         Fault(row.silo, "train_round", "fails", row.round_number)
         for row in told.participants
@@ -144,7 +145,9 @@ def other_models(told: RunHistory, expected: RunHistory) -> list[str]:
         for row in told.rounds
         if row.model_sha256 != wanted.get(row.round_number)
     ]
-    published = [[m.sha256 for m in of.models if m.published] for of in (told, expected)]
+    published = [
+        [m.sha256 for m in of.models if m.published] for of in (told, expected)
+    ]
     if published[0] != published[1]:
         wrong.append("another model is published")
     return wrong

@@ -6,9 +6,8 @@ Pure: the same seed gives the same schedule. `disturbances.py` makes it happen.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from tests.chaos.kill_points import (
     AHEAD,
@@ -29,7 +28,7 @@ SMOKE = (0, 1, 3)
 SETUP, END = 0, ROUNDS
 """Round in which the steps before round 1, and those after the last, are counted."""
 
-MOST_STRETCHES = 3
+MOST_STRETCHES, MOST_FAULTS = 3, 3
 Privacy = Literal["off", "local", "joint"]
 PRIVACY: tuple[Privacy, ...] = ("off", "local", "off", "joint")
 """Of a seed, in turn: half of the runs are private."""
@@ -64,7 +63,8 @@ class Fault:
         step: name of its step.
         how: `fails`: an error instead of the step. `late`: the step is done, and its
             answer comes after the deadline. `slow`: it waits, and answers last.
-        round_number: in which round.
+        round_number: in which round; there, only the sum of updates counts.
+        call: which time that it is asked, from 1.
         seconds: that a slow silo waits.
     """
 
@@ -72,6 +72,7 @@ class Fault:
     step: str
     how: Literal["fails", "late", "slow"]
     round_number: int
+    call: int = 1
     seconds: float = 0.0
 
 
@@ -154,20 +155,24 @@ KILLED_AT_END = (
     _Place(f"{FLOW}write_run_report", ("before",)),
 )
 
-FAULTY_IN_SETUP = {
-    "off": ("load_tables", "preprocess"),
-    "local": ("load_tables", "preprocess", "charge_run", "release_popularity"),
-    "joint": ("load_tables", "preprocess", "charge_run", "share_popularity"),
+OF_THE_SUM = (
+    "advertise_keys", "share_keys", "upload_masked_input", "confirm_survivors",
+    "reveal_shares",
+)  # fmt: skip
+DOOR = (
+    "load_tables", "validate_tables", "accept_snapshot", "name_catalogue",
+    "describe_items", "count_days", "preprocess", "mark_trained_items",
+)  # fmt: skip
+FAULTY_IN_SETUP: dict[Privacy, tuple[str, ...]] = {
+    "off": (*DOOR, "count_items", *OF_THE_SUM),
+    "local": (*DOOR, "charge_run", "release_popularity", "start_from"),
+    "joint": (*DOOR, "charge_run", "share_popularity", "start_from", *OF_THE_SUM),
 }
 TRAINING = {
     "off": "train_round",
     "local": "train_round_privately",
     "joint": "train_round_privately",
 }
-OF_THE_SUM = (
-    "advertise_keys", "share_keys", "upload_masked_input", "confirm_survivors",
-    "reveal_shares",
-)  # fmt: skip
 
 
 def schedule(seed: int) -> Schedule:
@@ -176,43 +181,55 @@ def schedule(seed: int) -> Schedule:
     privacy = PRIVACY[seed % len(PRIVACY)]
     stretches: list[Stretch] = []
     first = SETUP
-    for number in range(dice.randint(1, MOST_STRETCHES)):
-        kill = _kill(dice, privacy, first)
+    for kill in _kills(dice, privacy):
+        resumed = bool(stretches)
         faults = [
-            _fault(dice, privacy, first, kill.round_number, resumed=number > 0)
-            for _ in range(dice.randint(0, 3))
+            _fault(dice, privacy, first, kill.round_number, resumed=resumed)
+            for _ in range(dice.randint(1, MOST_FAULTS))
         ]
         stretches.append((*faults, kill))
-        # Now and then the same round is hit again.
-        first = max(1, min(kill.round_number + dice.randint(0, 2), ROUNDS))
+        first = max(first, kill.round_number)
     return Schedule(seed, privacy, tuple(stretches))
 
 
-def _kill(dice: random.Random, privacy: Privacy, first: int) -> Kill:
-    kinds: tuple[tuple[tuple[_Place, ...], Callable[[], int]], ...] = (
-        (KILLED_IN_SETUP, lambda: SETUP),
-        (KILLED_AT_END, lambda: END),
-        (KILLED_IN_ROUND, lambda: dice.randint(max(first, 1), ROUNDS)),
+def _kills(dice: random.Random, privacy: Privacy) -> list[Kill]:
+    """One for each stretch, such that the ones before do not rule it out."""
+    kinds = dice.choices(
+        (KILLED_IN_SETUP, KILLED_IN_ROUND, KILLED_AT_END),
+        weights=(1, 5, 1),
+        k=dice.choice((1, 2, 2, MOST_STRETCHES)),
     )
-    places, round_of = dice.choices(kinds, weights=(1, 1, 5))[0]
-    place = dice.choice([place for place in places if privacy in place.runs])
-    return Kill(
-        place.where, dice.choice(place.whens), round_of(),
-        dice.randint(1, place.calls), place.inside,
-    )  # fmt: skip
+    kinds.sort(key=lambda places: places is KILLED_AT_END)
+    in_rounds = kinds.count(KILLED_IN_ROUND)
+    rounds = sorted(dice.randint(1, ROUNDS) for _ in range(in_rounds))
+    kills = []
+    for places in kinds:
+        number = SETUP if places is KILLED_IN_SETUP else END
+        if places is KILLED_IN_ROUND:
+            number = rounds.pop(0)
+        place = dice.choice([place for place in places if privacy in place.runs])
+        when, call = dice.choice(place.whens), dice.randint(1, place.calls)
+        kills.append(Kill(place.where, when, number, call, place.inside))
+    return kills
 
 
 def _fault(
     dice: random.Random, privacy: Privacy, first: int, last: int, *, resumed: bool
 ) -> Fault:
+    """Of one silo, in a round from `first` to `last`, or before the first one.
+
+    A silo that is missing at the door of a run is not in it, so there it is slow; one
+    that is missing when the run goes on may stop it.
+    """
     silo = dice.choice(SILOS)
-    if resumed and dice.random() < 0.25:
-        step, round_number = dice.choice(FAULTY_IN_SETUP[privacy]), SETUP
+    how: Literal["fails", "late", "slow"] = dice.choice(("fails", "late", "slow"))
+    if last == SETUP or (resumed and dice.random() < 0.3):
+        step, number = dice.choice(FAULTY_IN_SETUP[privacy]), SETUP
+        how = how if resumed else "slow"
     else:
         steps = [TRAINING[privacy], *OF_THE_SUM]
         steps += ["evaluate_model"] * (privacy == "off")
-        step = dice.choice(steps)
-        round_number = dice.randint(max(first, 1), max(first, last, 1))
-    how: Any = dice.choice(("fails", "late", "slow"))
-    fault = Fault(silo, step, how, round_number)
+        step, number = dice.choice(steps), dice.randint(max(first, 1), last)
+    sums = 3 if number == SETUP and step in OF_THE_SUM else 1
+    fault = Fault(silo, step, how, number, dice.randint(1, sums))
     return replace(fault, seconds=dice.uniform(0.01, 0.1)) if how == "slow" else fault

@@ -1,7 +1,6 @@
-"""Random kills, failures and delays: no round lost, no wrong model, no double charge."""
+"""Random kills, failures and delays: no lost round, wrong model or double charge."""
 
 from __future__ import annotations
-
 
 import pytest
 
@@ -49,7 +48,7 @@ def chaos(prefect_server, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(chaos):
-    """Histories of private runs that nothing disturbed, by mode; made when asked for."""
+    """Histories of private runs that nothing disturbed, by mode, made when needed."""
     made = {}
 
     def of(privacy):
