@@ -29,6 +29,10 @@ from tests.chaos.schedules import OF_THE_SUM, SETUP, Event, Fault, Kill
 from tests.simulators.in_process_cohort import InProcessCohort, silos_in_process
 
 KINDS = {"Kill": Kill, "Fault": Fault}
+TRAINERS = (
+    "tasks.local_training.silo_side:keep_update",
+    "tasks.local_training.private_side:keep_update",
+)
 
 
 class LateError(SiloError):
@@ -73,6 +77,8 @@ def disturbed(told: str) -> Iterator[None]:
     moment = Moment(Path(order["log"]))
     with ExitStack() as stack:
         stack.enter_context(_counting_rounds(moment))
+        for where in TRAINERS:
+            stack.enter_context(_noting_trainings(where, moment))
         faults = {n: e for n, e in enumerate(events) if isinstance(e, Fault)}
         meddler = _Meddler(faults, moment)
         opened = patch("flows.federated_training.open_cohort", meddler.opened)
@@ -94,6 +100,25 @@ def _counting_rounds(moment: Moment) -> Any:
         return job_of_round(config, round_number, *args, **options)
 
     return patch.object(owner, name, counted)
+
+
+def _noting_trainings(where: str, moment: Moment) -> Any:
+    """A training is finished once its update is kept; one cut short is made again."""
+    owner, name = _found(where)
+    keep_update = getattr(owner, name)
+
+    @wraps(keep_update)
+    def noted(folder: Path, run_id: str, round_number: int, update: Any) -> None:
+        keep_update(folder, run_id, round_number, update)
+        with trainings_beside(moment.log).open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps([folder.name, round_number])}\n")
+
+    return patch.object(owner, name, noted)
+
+
+def trainings_beside(log: Path) -> Path:
+    """Where [silo, round] of every finished training is noted."""
+    return log.with_suffix(".trainings")
 
 
 def _found(where: str) -> tuple[Any, str]:

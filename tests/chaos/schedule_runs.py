@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from models.vocabulary import FROZEN_TENSORS
 from tasks.privacy_budget.entries import Entry
 from tasks.privacy_budget.ledger import Ledger
 from tests.chaos.chaos_runs import SETTINGS, ChaosRun
-from tests.chaos.disturbances import encoded
+from tests.chaos.disturbances import encoded, trainings_beside
 from tests.chaos.schedules import (
     ROUNDS,
     SETUP,
@@ -74,11 +75,11 @@ class Findings:
 
 def play(run: ChaosRun, schedule: Schedule) -> Findings:
     """Start, and resume until the run is completed, `MOST_RESUMES` times at most."""
-    found, log = Findings(), run.machine.folder / f"{run.name}.struck"
+    found, log = Findings(), log_of(run)
     stretches = [*schedule.stretches, *([()] * MOST_RESUMES)][: 1 + MOST_RESUMES]
     began = time.monotonic()
     for number, events in enumerate(stretches):
-        told = encoded(events, log) if events else ""
+        told = encoded(events, log)
         ended = run.resume(told) if number else run.train(told)
         found.stretches.append(_words(ended.status, ended.said))
         if ended.status == -signal.SIGALRM:
@@ -89,6 +90,11 @@ def play(run: ChaosRun, schedule: Schedule) -> Findings:
     found.seconds = time.monotonic() - began
     found.struck = len(log.read_text("utf-8").splitlines()) if log.exists() else 0
     return found
+
+
+def log_of(run: ChaosRun) -> Path:
+    """Where it is noted what struck."""
+    return run.machine.folder / f"{run.name}.struck"
 
 
 def _words(status: int, said: str) -> str:
@@ -177,14 +183,24 @@ def _popularity(output: Path, version: ModelVersionRecord) -> bytes:
     return load_file(output / version.path)[FROZEN_TENSORS[1]].tobytes()
 
 
+def finished_trainings(run: ChaosRun) -> Counter[tuple[str, int]]:
+    """How often a silo finished its training of a round."""
+    lines = trainings_beside(log_of(run)).read_text("utf-8").splitlines()
+    return Counter((silo, number) for silo, number in map(json.loads, lines))
+
+
 def trained_otherwise(run: ChaosRun, told: RunHistory) -> list[str]:
-    """Contributions on record that are not the silo's only training of that round."""
-    times = Counter(run.trainings())
-    wrong = [f"{one} trained {n} times" for one, n in times.items() if n > 1]
+    """Trainings that were finished twice, contributions that nobody committed to."""
+    wrong = [
+        f"round {number}: {silo} trained {times} times"
+        for (silo, number), times in finished_trainings(run).items()
+        if times > 1
+    ]
+    begun = set(run.trainings())
     wrong += [
         f"round {row.round_number}: {row.silo} contributed and did not train"
         for row in told.participants
-        if row.contributed and not times[row.silo, str(row.round_number)]
+        if row.contributed and (row.silo, str(row.round_number)) not in begun
     ]
     return wrong
 
@@ -215,7 +231,7 @@ def _steps(entry: Entry) -> int:
 
 def _done(run: ChaosRun, silo: str) -> int:
     mode = run.settings["privacy"]["mode"]
-    rounds = sum(one == silo for one, _ in run.trainings())
+    rounds = sum(one == silo for one, _ in finished_trainings(run))
     return rounds * (1 if mode == "joint" else STEPS_PER_ROUND)
 
 
