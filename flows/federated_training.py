@@ -35,6 +35,7 @@ from tasks.global_update.acceptance import accept_unseen, rule_on
 from tasks.global_update.task import initialise_global_model, update_global_model
 from tasks.ingestion.task import load_silo_tables, pooled_silos, prepare_silos
 from tasks.lineage.run_lifecycle import recorded_run
+from tasks.lineage.run_members import note_silos_of_run, silos_of_run
 from tasks.lineage.run_state import RunState
 from tasks.lineage.task import (
     continue_run,
@@ -110,7 +111,7 @@ def federated_training(
         mark_as_crashed(run.crashed_flow_runs)
         loaded = load_silo_tables(hosts)
         admission = admit_silos(
-            hosts.only(silo.name for silo in silos),
+            hosts.only(silos_of_run(run, [silo.name for silo in silos])),
             config.told_contracts,
             run_id=run.run_id,
             min_silos=config.cohort.min_silos,
@@ -150,6 +151,7 @@ def federated_training(
             record_privacy(run, "charged", charged.statements, charged.plan)
             record_departures(run, charged.refusals)
             cohort = hosts.only(charged.statements)
+        note_silos_of_run(run, cohort.silos)
         say_what_is_exposed(cohort.silos, config.secure_aggregation)
         admitted = admit_items(
             cohort,

@@ -225,6 +225,16 @@ def read_state(
     return state, decoded_commit(told["commit"])
 
 
+def recorded_cohort(folder: Path) -> tuple[str, ...]:
+    """The silos that train in the run, once a round is finished; before, nobody.
+
+    Raises:
+        ResumeError: the state is damaged or of another version.
+    """
+    files = state_files(folder)
+    return tuple(_decoded(files[-1])[1]["cohort"]) if files else ()
+
+
 def state_files(folder: Path) -> list[Path]:
     """The states that are kept, the newest last."""
     return sorted(folder.glob("round-*.safetensors"))

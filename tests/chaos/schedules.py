@@ -159,9 +159,11 @@ OF_THE_SUM = (
     "advertise_keys", "share_keys", "upload_masked_input", "confirm_survivors",
     "reveal_shares",
 )  # fmt: skip
+LEAVING = ("load_tables", "validate_tables", "accept_snapshot", "preprocess")
+"""Steps without which a silo is not in the run that begins."""
+
 DOOR = (
-    "load_tables", "validate_tables", "accept_snapshot", "name_catalogue",
-    "describe_items", "count_days", "preprocess", "mark_trained_items",
+    *LEAVING, "name_catalogue", "describe_items", "count_days", "mark_trained_items",
 )  # fmt: skip
 FAULTY_IN_SETUP: dict[Privacy, tuple[str, ...]] = {
     "off": (*DOOR, "count_items", *OF_THE_SUM),
@@ -218,14 +220,14 @@ def _fault(
 ) -> Fault:
     """Of one silo, in a round from `first` to `last`, or before the first one.
 
-    A silo that is missing at the door of a run is not in it, so there it is slow; one
-    that is missing when the run goes on may stop it.
+    While a run begins, a silo is slow or leaves it; while it goes on, anything may
+    fail, and may stop it.
     """
     silo = dice.choice(SILOS)
     how: Literal["fails", "late", "slow"] = dice.choice(("fails", "late", "slow"))
-    if last == SETUP or (resumed and dice.random() < 0.3):
+    if last == SETUP or dice.random() < (0.3 if resumed else 0.15):
         step, number = dice.choice(FAULTY_IN_SETUP[privacy]), SETUP
-        how = how if resumed else "slow"
+        how = how if resumed or step in LEAVING else "slow"
     else:
         steps = [TRAINING[privacy], *OF_THE_SUM]
         steps += ["evaluate_model"] * (privacy == "off")
