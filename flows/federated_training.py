@@ -6,6 +6,7 @@ rounds, compare, publish. Deployed by module: `flows.federated_training`.
 
 # No postponed annotations here: Prefect builds the form and its checks from the
 # signature of the flow, and must find the class itself there.
+from dataclasses import replace
 from functools import partial
 
 from prefect import flow
@@ -19,6 +20,7 @@ from data_contracts.stopwatch import Stopwatch, now_utc
 from flows.crashed_flow_runs import mark_as_crashed
 from flows.embedded_server import keep_every_task_run
 from flows.waiting import waiting_for_silos
+from models.agreement import agreement_hash
 from models.sequences import Window
 from tasks.cohort.task import bring_silos_back, open_cohort
 from tasks.evaluation.silo_side import Question
@@ -34,6 +36,7 @@ from tasks.global_update.acceptance import accept_unseen, rule_on
 from tasks.global_update.task import initialise_global_model, update_global_model
 from tasks.ingestion.task import load_silo_tables, pooled_silos, prepare_silos
 from tasks.lineage.run_lifecycle import recorded_run
+from tasks.lineage.run_members import note_silos_of_run, silos_of_run
 from tasks.lineage.run_state import RunState
 from tasks.lineage.task import (
     continue_run,
@@ -122,7 +125,7 @@ def train_while_quorum_lasts(
         mark_as_crashed(run.crashed_flow_runs)
         loaded = load_silo_tables(hosts)
         admission = admit_silos(
-            hosts.only(silo.name for silo in silos),
+            hosts.only(silos_of_run(run, [silo.name for silo in silos])),
             config.told_contracts,
             run_id=run.run_id,
             min_silos=config.cohort.min_silos,
@@ -164,6 +167,7 @@ def train_while_quorum_lasts(
             record_privacy(run, "charged", charged.statements, charged.plan)
             record_departures(run, charged.refusals)
             cohort = hosts.only(charged.statements)
+        note_silos_of_run(run, cohort.silos)
         say_what_is_exposed(cohort.silos, config.secure_aggregation)
         admitted = admit_items(
             cohort,
@@ -186,9 +190,12 @@ def train_while_quorum_lasts(
             config.secure_aggregation,
         )
         start = RunState.at_start(
-            model, cohort.silos, loaded.values, base.sha256 if base else ""
-        )
+            model, cohort.silos, loaded.values, base.sha256 if base else "",
+            agreement=agreement_hash(vocabulary, prepared.cuts, admitted),
+            total_examples=prepared.total_examples,
+        )  # fmt: skip
         state = continue_run(run, start, vocabulary)
+        prepared = replace(prepared, total_examples=state.total_examples)
         validation = Question.of(config, Window.VALIDATION, cohort.silos)
         progress = start_progress(config.schedule.rounds)
 
@@ -327,11 +334,11 @@ def train_while_quorum_lasts(
             for result in results
             for row in result.records(run.run_id, state.standing.best_round)
         ]
-        published = publish_model(run, state.best_version, metrics)
-        if charged:
+        if charged:  # before the run is over: a completed one never comes back
             steps = state.round_number * config.privacy.steps_in_round
             settled = settle_privacy(cohort, config.privacy, steps)
             record_privacy(run, "settled", settled, charged.plan)
+        published = publish_model(run, state.best_version, metrics)
         forget_rounds_on_silos(cohort)
     history = read_history(run)
     publish_artifacts(history, write_run_report(history, config.output_folder))

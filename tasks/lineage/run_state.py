@@ -58,6 +58,8 @@ class RunState:
         base_sha256: of the model that the run began with; empty if it was random.
         last_mean: float64 [d], what the last round summed up to; None where no
             encoding follows from it.
+        agreement: hash of what the silos agreed on before round 1; empty if unknown.
+        total_examples: that rounds are weighted by; 0 if unknown.
     """
 
     round_number: int
@@ -70,6 +72,8 @@ class RunState:
     best_version: ModelVersionRecord | None
     base_sha256: str
     last_mean: NDArray[np.float64] | None
+    agreement: str = ""
+    total_examples: int = 0
 
     @classmethod
     def at_start(
@@ -78,6 +82,9 @@ class RunState:
         cohort: tuple[str, ...],
         snapshots: Mapping[str, str],
         base_sha256: str,
+        *,
+        agreement: str = "",
+        total_examples: int = 0,
     ) -> RunState:
         """The state before round 1."""
         return cls(
@@ -91,6 +98,8 @@ class RunState:
             best_version=None,
             base_sha256=base_sha256,
             last_mean=None,
+            agreement=agreement,
+            total_examples=total_examples,
         )
 
     def rounds_left(self, rounds: int) -> range:
@@ -154,6 +163,8 @@ def write_state(
         "version": asdict(state.version),
         "best_version": asdict(state.best_version),
         "base_sha256": state.base_sha256,
+        "agreement": state.agreement,
+        "total_examples": state.total_examples,
         "commit": encoded_commit(commit),
     }
     header = {_HEADER: json.dumps(told, sort_keys=True)}
@@ -208,8 +219,20 @@ def read_state(
         best_version=best_version,
         base_sha256=told["base_sha256"],
         last_mean=tensors.get("last_mean"),
+        agreement=told.get("agreement", ""),
+        total_examples=told.get("total_examples", 0),
     )
     return state, decoded_commit(told["commit"])
+
+
+def recorded_cohort(folder: Path) -> tuple[str, ...]:
+    """The silos that train in the run, once a round is finished; before, nobody.
+
+    Raises:
+        ResumeError: the state is damaged or of another version.
+    """
+    files = state_files(folder)
+    return tuple(_decoded(files[-1])[1]["cohort"]) if files else ()
 
 
 def state_files(folder: Path) -> list[Path]:
@@ -218,7 +241,7 @@ def state_files(folder: Path) -> list[Path]:
 
 
 def require_same_silos(run_id: str, before: RunState, now: RunState) -> None:
-    """Refuse to go on with other silos, data or base model: it would be another run.
+    """Refuse to go on with other silos, data, base model or agreement: another run.
 
     Raises:
         ResumeError: says what has changed.
@@ -233,6 +256,11 @@ def require_same_silos(run_id: str, before: RunState, now: RunState) -> None:
         ]
         + ["model.init_from is another model"] * (before.base_sha256 != now.base_sha256)
     )
+    if not changes and "" != before.agreement != now.agreement:
+        changes = [
+            "the silos agreed on other items, popularity or time cuts than before, as "
+            "they do when one of them fails meanwhile"
+        ]
     if changes:
         raise ResumeError(
             f"run {run_id} cannot go on after round {before.round_number}: "

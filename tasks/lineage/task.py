@@ -230,7 +230,8 @@ def continue_run(run: RecordedRun, start: RunState, vocabulary: Vocabulary) -> R
         f"Run {run.run_id} continues after round {state.round_number} of "
         f"{run.config.schedule.rounds}."
     )
-    return state
+    # A silo that fails while sizes are summed would change the weights of all.
+    return replace(state, total_examples=state.total_examples or start.total_examples)
 
 
 @task(

@@ -59,9 +59,12 @@ def charge_run(
 ) -> BudgetStatement:
     """Charge the whole run before its first step; the same run again costs nothing.
 
+    A run that died after it was settled may come back to publish its model: it trains
+    nothing more, and says what it released again.
+
     Raises:
         PrivacyBudgetError: it does not fit, the ledger has another delta, or the run
-            was charged for something else or is over.
+            was charged for something else.
     """
     ledger = Ledger(workspace.folder)
     with ledger.locked():
@@ -80,7 +83,9 @@ def charge_run(
                 ),
             )
             ledger.append(entries[-1])
-    workspace.put(ChargedPlan(plan))
+    settled = plan_of(entries, workspace.run_id, EntryKind.SETTLED) is not None
+    left = replace(plan, training=replace(plan.training, steps=0)) if settled else plan
+    workspace.put(ChargedPlan(left))
     return _statement(workspace.silo, entries, privacy)
 
 
@@ -121,10 +126,6 @@ def settle_run(
 
 def _has_charged(entries: Sequence[Entry], run_id: str, plan: PrivacyPlan) -> bool:
     """Whether this very plan is charged already."""
-    if plan_of(entries, run_id, EntryKind.SETTLED) is not None:
-        raise PrivacyBudgetError(
-            f"run {run_id} is over and settled in the privacy ledger; start a new run"
-        )
     intent = plan_of(entries, run_id, EntryKind.INTENT)
     if intent not in {None, plan}:
         raise PrivacyBudgetError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from data_contracts.progress import announce
 from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.privacy import PrivacyConfig
-from data_contracts.workspace import Cohort, SiloFailure
+from data_contracts.workspace import Cohort, SiloFailure, SiloReplies
 from models.privacy.joint_noise import JointNoise
 from models.vocabulary import Vocabulary
 from tasks.privacy_budget.planning import UNKNOWN_NOISE, planned
@@ -26,6 +27,8 @@ from tasks.privacy_budget.releases import (
     start_from,
 )
 from tasks.privacy_budget.silo_side import charge_run, noise_needed, settle_run
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,8 @@ def start_from_popularity(
             opens each sum of a round above 0 once.
 
     Raises:
-        QuorumLostError: too few silos; nothing was opened.
+        QuorumLostError: too few silos, and nothing was opened; or one has failed, whose
+            models would start from other scores than those of the others.
     """
     if charged is None or charged.plan.popularity is None:
         return vocabulary
@@ -143,13 +147,24 @@ def start_from_popularity(
         counts, deviation = _told_counts(cohort, charged.plan.popularity)
     counts = np.maximum(counts, deviation)
     biased = vocabulary.biased(np.log(counts / counts.sum()).astype(np.float32))
-    cohort.call(start_from, biased, lasting=True, retry=True)
+    _of_everybody(cohort.call(start_from, biased, lasting=True, retry=True))
     return biased
+
+
+def _of_everybody(replies: SiloReplies[T]) -> Mapping[str, T]:
+    """The replies, if no silo failed: a run that goes on must start where it did."""
+    for failure in replies.failures.values():
+        raise QuorumLostError(
+            f"silo {failure.silo} failed while the silos agreed on how popular items "
+            f"are, which all start from ({failure.reason}: {failure.sentence}); resume "
+            "the run when it can answer"
+        )
+    return replies.values
 
 
 def _told_counts(cohort: Cohort, noise: float) -> tuple[NDArray[np.floating], float]:
     """(item counts with each silo's own noise, standard deviation of all of it)."""
-    told = cohort.call(release_popularity).values
+    told = _of_everybody(cohort.call(release_popularity))
     released = [counts for counts in told.values() if counts is not None]
     return np.sum(released, axis=0), noise * len(released) ** 0.5
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +22,9 @@ from tests.simulators.command_line import Sandbox
 from tests.simulators.small_federation import small_tree
 
 ROOT = Path(__file__).parents[2]
+LIMIT_SECONDS = 300
+"""After which a command is said to hang."""
+
 SETTINGS: dict[str, Any] = {
     "model": {"dim": 8, "context": 10, "blocks": 1, "dropout": 0.1},
     "local_training": {"epochs": 1, "batch_size": 16, "learning_rate": 0.02},
@@ -106,7 +109,7 @@ class Commands:
         said = said or self._machine.folder / "said"
         order = {
             "point": point, "in_process": in_process, "arguments": arguments,
-            "said": str(said), **more,
+            "said": str(said), "limit": LIMIT_SECONDS, **more,
         }  # fmt: skip
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")
@@ -132,6 +135,7 @@ class ChaosRun:
     silos: tuple[SiloConfig, ...]
     name: str
     in_process: bool = True
+    settings: Mapping[str, Any] = field(default_factory=lambda: SETTINGS)
 
     @property
     def output(self) -> Path:
@@ -146,7 +150,8 @@ class ChaosRun:
         **more: Any,
     ) -> Ended:
         """`silorec train`, with SIGKILL at the point; `more` goes into the order."""
-        tree = small_tree(self.silos, self.output, **(SETTINGS | dict(sections)))
+        settings = {**self.settings, **sections}
+        tree = small_tree(self.silos, self.output, **settings)
         file = self.machine.work / f"{self.name}.yaml"
         file.write_text(yaml.safe_dump(tree), "utf-8")
         arguments = ["train", str(file)]

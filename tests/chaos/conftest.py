@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.matrix import FAULTS_PLAYED, PLAYED, with_tables
+from tests.chaos.schedule_figures import say_schedule_figures
 
 
 def pytest_addoption(parser):
@@ -16,7 +17,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter, config):
-    _say_schedules(terminalreporter)
+    say_schedule_figures(terminalreporter.write_line)
     for what, played, goal in (
         ("kill_points", PLAYED, ">= 30"),
         ("fault_rows", FAULTS_PLAYED, ">= 40"),
@@ -34,22 +35,3 @@ def pytest_terminal_summary(terminalreporter, config):
 def _say(terminalreporter, figure, value, goal):
     line = {"figure": figure, "value": value, "unit": "rows", "goal": goal}
     terminalreporter.write_line(json.dumps(line))
-
-
-def _say_schedules(terminalreporter):
-    from tests.chaos.test_schedules import TALLY
-
-    if not TALLY.schedules:
-        return
-    figures = {
-        "chaos_schedules": (TALLY.schedules, ">= 50", "schedules"),
-        "lost_rounds": (TALLY.lost_rounds, "0", "rounds"),
-        "wrong_models": (TALLY.wrong_models, "0", "models"),
-        "double_charges": (TALLY.double_charges, "0", "charges"),
-        "hangs": (TALLY.hangs, "0", "commands"),
-        "chaos_commands": (sum(TALLY.commands), "", "commands"),
-    }
-    terminalreporter.write_line("")
-    for name, (value, goal, unit) in figures.items():
-        line = {"figure": name, "value": value, "unit": unit}
-        terminalreporter.write_line(json.dumps(line | ({"goal": goal} if goal else {})))

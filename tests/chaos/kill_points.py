@@ -28,6 +28,7 @@ STORE = "tasks.lineage.store:LineageStore."
 AHEAD = "tasks.lineage.write_ahead:WriteAheadFolder."
 
 When = Literal["before", "after"]
+Inside = Literal["", "sum", "commit", "end"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class KillPoint:
     where: str
     when: When = "after"
     call: int = 1
-    inside: Literal["", "sum", "commit", "end"] = ""
+    inside: Inside = ""
     smoke: bool = False
     with_actors: bool = False
 
@@ -154,13 +155,20 @@ class SiloKill:
 
 def in_the_sum(workspace: SiloWorkspace, args: tuple[Any, ...]) -> bool:
     """Whether a step belongs to the sum of updates of the disturbed round."""
+    return in_a_sum_of(workspace, args) == (ROUND, UPDATE)
+
+
+def in_a_sum_of(
+    workspace: SiloWorkspace, args: tuple[Any, ...]
+) -> tuple[int, str] | None:
+    """Round and purpose of the sum that a step of secure aggregation belongs to."""
     if args and isinstance(args[0], AggregationTerms):
         terms = args[0]
     elif workspace.has(AggregationTerms):
         terms = workspace.get(AggregationTerms)
     else:
-        return False
-    return (terms.round_number, terms.purpose) == (ROUND, UPDATE)
+        return None
+    return terms.round_number, terms.purpose
 
 
 SILO = (

@@ -15,18 +15,18 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from functools import wraps
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from flows.cli import main
+from tests.chaos.disturbances import disturbed
 from tests.chaos.faults import FAULTS
 from tests.chaos.kill_points import POINTS, ROUND, UPDATE, KillPoint, SiloKill
-from tests.chaos.schedules import KILL_SITES, Kill, Strikes, kill_now, schedule_of
-from tests.simulators.in_process_cohort import InProcessCohort, silos_in_process
+from tests.simulators.in_process_cohort import silos_in_process
 from tests.simulators.sabotage import meddling
 
 
@@ -81,53 +81,19 @@ BELONGS: dict[str, Callable[[tuple[Any, ...]], bool]] = {
 }
 
 
-def by_schedule(strikes: Strikes) -> AbstractContextManager[Any]:
-    """Everything of the schedule that has not struck yet may strike in the block."""
-    stack = ExitStack()
-    for kill in strikes.schedule.kills:
-        where, when = KILL_SITES[kill.site]
-        owner, name = owner_of(where)
-        deadly = _struck(getattr(owner, name), strikes, kill, when)
-        stack.enter_context(patch.object(owner, name, deadly))
-
-    @contextmanager
-    def opened(*args: Any) -> Iterator[InProcessCohort]:
-        with silos_in_process(*args) as cohort:
-            cohort.meddler = strikes.meddle
-            yield cohort
-
-    stack.enter_context(patch("flows.federated_training.open_cohort", opened))
-    return stack
-
-
-def _struck(
-    function: Callable[..., Any], strikes: Strikes, kill: Kill, when: str
-) -> Callable[..., Any]:
-    @wraps(function)
-    def struck(*args: Any, **options: Any) -> Any:
-        if when == "before" and strikes.kill(kill, args):
-            kill_now()
-        result = function(*args, **options)
-        if when == "after" and strikes.kill(kill, args):
-            kill_now()
-        return result
-
-    return struck
-
-
-def disturbed(point: KillPoint | SiloKill) -> AbstractContextManager[Any]:
-    """The block in which the point strikes."""
-    return meddling(point) if isinstance(point, SiloKill) else killing(point)
+def _block_of(point: str) -> AbstractContextManager[Any]:
+    """The block in which the point, or the events of a schedule, strike."""
+    if point not in POINTS:
+        return disturbed(point)
+    found = POINTS[point]
+    return meddling(found) if isinstance(found, SiloKill) else killing(found)
 
 
 def run(order: dict[str, Any]) -> int:
     """One command in this process; the exit status, if it lives to have one."""
     point, arguments = order["point"], order["arguments"]
     with ExitStack() as stack:
-        if (seed := order.get("seed")) is not None:
-            strikes = Strikes(schedule_of(seed), Path(order["said"]).parent)
-            stack.enter_context(by_schedule(strikes))
-        if order["in_process"] and seed is None:
+        if order["in_process"]:
             opened = patch("flows.federated_training.open_cohort", silos_in_process)
             stack.enter_context(opened)
         if name := order.get("fault"):
@@ -135,7 +101,7 @@ def run(order: dict[str, Any]) -> int:
         if name := order.get("resuming"):
             stack.enter_context(FAULTS[name].resumed_during(order))
         if point:
-            stack.enter_context(disturbed(POINTS[point]))
+            stack.enter_context(_block_of(point))
         return main(arguments)
 
 
@@ -147,8 +113,9 @@ def play(order: dict[str, Any]) -> int:
         os.dup2(said, 1)
         os.dup2(said, 2)
         status = 70
+        # Nobody handles it: a command that hangs dies of it, by name.
+        signal.alarm(order["limit"])
         try:
-            signal.alarm(order.get("seconds", 0))  # Ends a command that hangs.
             status = run(order)
         except BaseException:
             traceback.print_exc()

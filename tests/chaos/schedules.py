@@ -1,169 +1,237 @@
-"""Random schedules of kills, drops and delays, drawn from a seed.
+"""Random schedules: what dies, fails or comes late in a run of six silos, by seed.
 
-Pure: a seed gives a schedule, a schedule says what strikes when. `killed_command.py`
-lets it strike, `test_schedules.py` plays it and looks at what is left.
+Pure: the same seed gives the same schedule. `disturbances.py` makes it happen.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
-from zlib import crc32
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from data_contracts.errors import SiloError
-from data_contracts.secure_aggregation import AggregationTerms
-from data_contracts.workspace import SiloStep, SiloWorkspace
-from tests.chaos.kill_points import AHEAD, FLOW, RECORD, SERVER, STORE, UPDATE
-
-ROUNDS = 10
-SILOS = ("north", "south", "west", "east", "hill", "shore")
-MIN_SILOS = 4
-"""A drop in training and one in the sum leave four of six, which is the threshold."""
-
-KILL_SITES: tuple[tuple[str, Literal["before", "after"]], ...] = (
-    (FLOW + "train_on_silos", "before"),
-    (FLOW + "train_on_silos", "after"),
-    (FLOW + "record_round", "before"),
-    (FLOW + "record_round", "after"),
-    (SERVER + "close_advertising", "after"),
-    (SERVER + "close_sharing", "after"),
-    (SERVER + "close_uploads", "after"),
-    (SERVER + "close_confirmations", "after"),
-    (RECORD + "write_state", "before"),
-    (RECORD + "write_state", "after"),
-    (AHEAD + "put", "after"),
-    (STORE + "_write_rows", "after"),
-    (AHEAD + "drop", "before"),
+from tests.chaos.kill_points import (
+    AHEAD,
+    FLOW,
+    RECORD,
+    SERVER,
+    STORE,
+    Inside,
+    When,
 )
-TRAINING = ("train_round", "train_round_privately")
-SUM_STEPS = (
-    "advertise_keys", "share_keys", "upload_masked_input", "confirm_survivors",
-    "reveal_shares",
-)  # fmt: skip
-MODES = ("off", "local", "off", "joint")
+
+SILOS = ("east", "isle", "north", "south", "valley", "west")
+ROUNDS = 10
+SCHEDULES = 50
+SMOKE = (0, 1, 3)
+"""Seeds that `make test` plays: one for each mode of privacy."""
+
+SETUP, END = 0, ROUNDS
+"""Round in which the steps before round 1, and those after the last, are counted."""
+
+MOST_STRETCHES, MOST_FAULTS = 3, 3
+Privacy = Literal["off", "local", "joint"]
+PRIVACY: tuple[Privacy, ...] = ("off", "local", "off", "joint")
+"""Of a seed, in turn: half of the runs are private."""
 
 
 @dataclass(frozen=True)
 class Kill:
-    """SIGKILL of the coordinator, once."""
+    """SIGKILL of the coordinator, and of the silos in its process.
 
-    site: int
-    round_number: int
+    Attributes:
+        where: `module:qualified name` of the function.
+        when: on its way in or out.
+        round_number: only calls in this round count.
+        call: which of them, from 1.
+        inside: only calls of the sum of updates, of the commit of a round, or of the
+            commit that ends the run, count.
+    """
+
+    where: str
+    when: When
+    round_number: int = SETUP
+    call: int = 1
+    inside: Inside = ""
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A silo fails, or is late, in a step of a round.
+class Fault:
+    """What one silo does wrong, once.
 
     Attributes:
-        seconds: how late; 0: it fails.
-        once: only the first time; else also when the round is done again.
+        silo: who.
+        step: name of its step.
+        how: `fails`: an error instead of the step. `late`: the step is done, and its
+            answer comes after the deadline. `slow`: it waits, and answers last.
+        round_number: in which round; there, only the sum of updates counts.
+        call: which time that it is asked, from 1.
+        seconds: that a slow silo waits.
     """
 
     silo: str
-    phase: str
+    step: str
+    how: Literal["fails", "late", "slow"]
     round_number: int
-    seconds: float
-    once: bool
+    call: int = 1
+    seconds: float = 0.0
+
+
+Event = Kill | Fault
+Stretch = tuple[Event, ...]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What strikes a run.
+    """What happens to one run.
 
     Attributes:
-        seed: it was drawn from.
+        seed: of all of it.
         privacy: mode of the run.
+        stretches: what happens to `silorec train`, then to each `silorec resume`; any
+            later one is left alone.
     """
 
     seed: int
-    privacy: str
-    kills: tuple[Kill, ...]
-    troubles: tuple[Trouble, ...]
-
-
-def schedule_of(seed: int) -> Schedule:
-    """Up to three kills, and in a third of all rounds a silo or two in trouble."""
-    chance = random.Random(seed)
-    kills = tuple(
-        Kill(chance.randrange(len(KILL_SITES)), chance.randint(1, ROUNDS))
-        for _ in range(chance.randint(1, 3))
-    )
-    troubles = []
-    for number in range(1, ROUNDS + 1):
-        first, second = chance.sample(SILOS, 2)
-        for silo, phase in ((first, "train"), (second, chance.choice(SUM_STEPS))):
-            if chance.random() < 0.25:
-                late = chance.choice((0.0, 0.0, 0.05, 0.2))
-                once = chance.random() < 0.5
-                troubles.append(Trouble(silo, phase, number, late, once))
-    return Schedule(seed, MODES[seed % len(MODES)], kills, tuple(troubles))
+    privacy: Privacy
+    stretches: tuple[Stretch, ...]
 
 
 @dataclass(frozen=True)
-class Strikes:
-    """Lets a schedule strike; what has struck is marked in `folder`."""
+class _Place:
+    """Where the coordinator may be killed; `calls` is how often it gets there."""
 
-    schedule: Schedule
-    folder: Path
-
-    def first_time(self, event: object) -> bool:
-        """Whether this has not struck yet; now it has."""
-        mark = self.folder / f"struck-{crc32(repr(event).encode())}"
-        if mark.exists():
-            return False
-        mark.touch()
-        return True
-
-    def kill(self, kill: Kill, args: tuple[Any, ...]) -> bool:
-        """Whether this call of the site is the one that is the last."""
-        return round_of(args) == kill.round_number and self.first_time(kill)
-
-    def meddle(self, step: SiloStep[Any], workspace: SiloWorkspace, *args: Any) -> Any:
-        """Stands before every step of every silo."""
-        name = step.__name__
-        phase = "train" if name in TRAINING else name
-        number = round_of((*args, *_terms_of(workspace)))
-        for trouble in self.schedule.troubles:
-            met = (trouble.silo, trouble.phase, trouble.round_number) == (
-                workspace.silo, phase, number,
-            )  # fmt: skip
-            if not met or (trouble.once and not self.first_time(trouble)):
-                continue
-            if not trouble.seconds:
-                raise SiloError(f"silo {workspace.silo} is in trouble")
-            time.sleep(trouble.seconds)
-        return step(workspace, *args)
+    where: str
+    whens: tuple[When, ...] = ("before", "after")
+    calls: int = 1
+    inside: Inside = ""
+    runs: tuple[Privacy, ...] = ("off", "local", "joint")
 
 
-def _terms_of(workspace: SiloWorkspace) -> tuple[AggregationTerms, ...]:
-    has = workspace.has(AggregationTerms)
-    return (workspace.get(AggregationTerms),) if has else ()
+PUBLIC: tuple[Privacy, ...] = ("off",)
+PRIVATE: tuple[Privacy, ...] = ("local", "joint")
+KILLED_IN_SETUP = (
+    _Place(f"{FLOW}load_silo_tables"),
+    _Place(f"{FLOW}record_admission"),
+    _Place(f"{FLOW}agree_on_vocabulary"),
+    _Place(f"{FLOW}record_departures"),
+    _Place(f"{FLOW}charge_privacy", runs=PRIVATE),
+    _Place("tasks.privacy_budget.ledger:Ledger.append", calls=6, runs=PRIVATE),
+    _Place(f"{FLOW}start_from_popularity", runs=PRIVATE),
+    _Place(f"{FLOW}start_progress"),
+)
+KILLED_IN_ROUND = (
+    _Place(f"{FLOW}train_on_silos"),
+    _Place(
+        "tasks.local_training.silo_side:keep_update",
+        ("after",), calls=6, runs=PUBLIC,
+    ),
+    _Place(
+        "tasks.local_training.private_side:keep_update",
+        ("after",), calls=6, runs=PRIVATE,
+    ),
+    _Place(f"{SERVER}receive", calls=30, inside="sum"),
+    _Place(f"{SERVER}receive", calls=30, inside="sum"),
+    _Place(f"{SERVER}close_advertising", inside="sum"),
+    _Place(f"{SERVER}close_sharing", inside="sum"),
+    _Place(f"{SERVER}close_uploads", inside="sum"),
+    _Place(f"{SERVER}close_confirmations", inside="sum"),
+    _Place(f"{SERVER}unmask", inside="sum"),
+    _Place(f"{FLOW}update_global_model"),
+    _Place(f"{FLOW}evaluate_on_silos", runs=PUBLIC),
+    _Place(f"{RECORD}save_model"),
+    _Place(f"{RECORD}write_state"),
+    _Place(f"{AHEAD}put", inside="commit"),
+    _Place(f"{STORE}_write_rows", calls=4, inside="commit"),
+    _Place(f"{AHEAD}drop", inside="commit"),
+    _Place(f"{FLOW}record_round"),
+)  # fmt: skip
+KILLED_AT_END = (
+    _Place(f"{FLOW}release_private_metrics", runs=PRIVATE),
+    _Place(f"{AHEAD}put", inside="end"),
+    _Place(f"{STORE}_write_rows", calls=3, inside="end"),
+    _Place(f"{FLOW}publish_model"),
+    _Place(f"{FLOW}settle_privacy", runs=PRIVATE),
+    _Place("tasks.privacy_budget.ledger:Ledger.append", calls=6, runs=PRIVATE),
+    _Place(f"{FLOW}write_run_report", ("before",)),
+)
+
+OF_THE_SUM = (
+    "advertise_keys", "share_keys", "upload_masked_input", "confirm_survivors",
+    "reveal_shares",
+)  # fmt: skip
+LEAVING = ("load_tables", "validate_tables", "accept_snapshot", "preprocess")
+"""Steps without which a silo is not in the run that begins."""
+
+DOOR = (
+    *LEAVING, "name_catalogue", "describe_items", "count_days", "mark_trained_items",
+)  # fmt: skip
+FAULTY_IN_SETUP: dict[Privacy, tuple[str, ...]] = {
+    "off": (*DOOR, "count_items", *OF_THE_SUM),
+    "local": (*DOOR, "charge_run", "release_popularity", "start_from"),
+    "joint": (*DOOR, "charge_run", "share_popularity", "start_from", *OF_THE_SUM),
+}
+TRAINING = {
+    "off": "train_round",
+    "local": "train_round_privately",
+    "joint": "train_round_privately",
+}
 
 
-def round_of(args: tuple[Any, ...]) -> int:
-    """The round that a call belongs to, by its arguments; 0: to none, or another sum.
+def schedule(seed: int) -> Schedule:
+    """The schedule of a seed."""
+    dice = random.Random(seed)
+    privacy = PRIVACY[seed % len(PRIVACY)]
+    stretches: list[Stretch] = []
+    first = SETUP
+    for kill in _kills(dice, privacy):
+        resumed = bool(stretches)
+        faults = [
+            _fault(dice, privacy, first, kill.round_number, resumed=resumed)
+            for _ in range(dice.randint(1, MOST_FAULTS))
+        ]
+        stretches.append((*faults, kill))
+        first = max(first, kill.round_number)
+    return Schedule(seed, privacy, tuple(stretches))
 
-    >>> class Commit: step = "round-7"
-    >>> round_of((Commit(),))
-    7
+
+def _kills(dice: random.Random, privacy: Privacy) -> list[Kill]:
+    """One for each stretch, such that the ones before do not rule it out."""
+    kinds = dice.choices(
+        (KILLED_IN_SETUP, KILLED_IN_ROUND, KILLED_AT_END),
+        weights=(1, 5, 1),
+        k=dice.choice((1, 2, 2, MOST_STRETCHES)),
+    )
+    kinds.sort(key=lambda places: places is KILLED_AT_END)
+    in_rounds = kinds.count(KILLED_IN_ROUND)
+    rounds = sorted(dice.randint(1, ROUNDS) for _ in range(in_rounds))
+    kills = []
+    for places in kinds:
+        number = SETUP if places is KILLED_IN_SETUP else END
+        if places is KILLED_IN_ROUND:
+            number = rounds.pop(0)
+        place = dice.choice([place for place in places if privacy in place.runs])
+        when, call = dice.choice(place.whens), dice.randint(1, place.calls)
+        kills.append(Kill(place.where, when, number, call, place.inside))
+    return kills
+
+
+def _fault(
+    dice: random.Random, privacy: Privacy, first: int, last: int, *, resumed: bool
+) -> Fault:
+    """Of one silo, in a round from `first` to `last`, or before the first one.
+
+    While a run begins, a silo is slow or leaves it; while it goes on, anything may
+    fail, and may stop it.
     """
-    for value in args:
-        terms = getattr(value, "terms", value)
-        if isinstance(terms, AggregationTerms):
-            return terms.round_number if terms.purpose == UPDATE else 0
-        if isinstance(step := getattr(value, "step", None), str):
-            return int(step.partition("round-")[2] or 0)
-        if isinstance(number := getattr(value, "round_number", None), int):
-            return number
-    return 0
-
-
-def kill_now() -> None:
-    """No farewell."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    silo = dice.choice(SILOS)
+    how: Literal["fails", "late", "slow"] = dice.choice(("fails", "late", "slow"))
+    if last == SETUP or dice.random() < (0.3 if resumed else 0.15):
+        step, number = dice.choice(FAULTY_IN_SETUP[privacy]), SETUP
+        how = how if resumed or step in LEAVING else "slow"
+    else:
+        steps = [TRAINING[privacy], *OF_THE_SUM]
+        steps += ["evaluate_model"] * (privacy == "off")
+        step, number = dice.choice(steps), dice.randint(max(first, 1), last)
+    sums = 3 if number == SETUP and step in OF_THE_SUM else 1
+    fault = Fault(silo, step, how, number, dice.randint(1, sums))
+    return replace(fault, seconds=dice.uniform(0.01, 0.1)) if how == "slow" else fault

@@ -86,7 +86,7 @@ def play(chaos, undisturbed, name: str) -> None:
             own = stack.enter_context(started_server())
             server, api = own.process, own.api
         run = chaos(number, not fault.with_actors, api or "")
-        order = {"fault": name, "seconds": 300}
+        order: dict[str, object] = {"fault": name}
         if server:
             order["server"] = server
         first = run.train(sections=fault.sections, **order)
@@ -99,12 +99,12 @@ def play(chaos, undisturbed, name: str) -> None:
         fault.between(run.output)
         # The server that was killed stays dead: another one takes its place.
         again = replace(run, commands=chaos(number, True).commands) if server else run
-        last = again.resume(resuming=name, seconds=300)
+        last = again.resume(resuming=name)
         resumed = "completed"
         if last.status:
             assert is_clean(last), last.said
             fault.mended(run.output)
-            last = again.resume(seconds=300)
+            last = again.resume()
             resumed = "names it; completed once it is mended"
         assert last.status == 0, last.said
     told = run.history()

@@ -1,78 +1,37 @@
-"""Random schedules: every round on record once, right models, nothing paid twice."""
+"""Random kills, failures and delays: no lost round, wrong model or double charge."""
 
 from __future__ import annotations
 
-import json
-import signal
-from collections import Counter
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
-
 import pytest
-import yaml
 
-from data_contracts.errors import SiloError
-from data_contracts.records import RunHistory, RunStatus
-from tasks.lineage.queries import history, runs
-from tasks.lineage.store import LineageStore
-from tasks.privacy_budget.ledger import Ledger
-from tests.chaos.chaos_runs import ROOT, SETTINGS, Commands, Ended
-from tests.chaos.schedules import MIN_SILOS, MODES, ROUNDS, SILOS, schedule_of
+from tests.chaos.chaos_runs import ROOT, ChaosRun, Commands
+from tests.chaos.disturbances import encoded
+from tests.chaos.schedule_figures import PLAYED
+from tests.chaos.schedule_runs import (
+    Findings,
+    broken_chain,
+    completed,
+    forced,
+    lost_rounds,
+    miscounted,
+    other_models,
+    play,
+    settings_of,
+    trained_otherwise,
+)
+from tests.chaos.schedules import PRIVACY, SCHEDULES, SILOS, SMOKE, schedule
 from tests.simulators.command_line import sandbox
-from tests.simulators.in_process_cohort import silos_in_process
-from tests.simulators.small_federation import small_config, small_tree, train
 from tests.simulators.synthetic_tables import synthetic_silo
-
-SCHEDULES, SMOKE = range(50), (0, 3)
-MOST_COMMANDS = 12
-COMMAND_SECONDS = 180
-PRIVACY = {
-    "declared_users": 100,
-    "delta": 1e-3,
-    "sampling_probability": 0.5,
-    "steps_per_round": 1,
-    "metrics": "in-silo",
-}
-
-
-@dataclass
-class Tally:
-    """What all schedules came to."""
-
-    schedules: int = 0
-    lost_rounds: int = 0
-    wrong_models: int = 0
-    double_charges: int = 0
-    hangs: int = 0
-    commands: list[int] = field(default_factory=list)
-
-
-TALLY = Tally()
-
-
-def tree_of(silos, output: Path, privacy: str) -> dict[str, Any]:
-    sections = SETTINGS | {
-        "schedule": {"rounds": ROUNDS},
-        "cohort": {"min_silos": MIN_SILOS},
-    }
-    if privacy != "off":
-        sections |= {"privacy": PRIVACY | {"mode": privacy}}
-    return small_tree(silos, output, **sections)
 
 
 @pytest.fixture(scope="module")
-def silos(tmp_path_factory):
+def chaos(prefect_server, tmp_path_factory):
+    """Makes runs of six silos that share a machine and a Prefect server."""
     folder = tmp_path_factory.mktemp("tables")
-    return tuple(
+    silos = tuple(
         synthetic_silo(folder, name, users=60, items=40, seed=seed)
         for seed, name in enumerate(SILOS)
     )
-
-
-@pytest.fixture(scope="module")
-def play(silos, prefect_server):
-    """Plays a schedule to the end of its run; (folder of the run, commands needed)."""
     with sandbox(
         PREFECT_API_URL=prefect_server.api,
         PREFECT_LOGGING_LEVEL="CRITICAL",
@@ -80,149 +39,81 @@ def play(silos, prefect_server):
         OMP_NUM_THREADS="1",
     ) as machine:
         commands = Commands(machine)
-
-        def played(seed: int) -> tuple[Path, int]:
-            folder = machine.folder / f"schedule-{seed}"
-            folder.mkdir()
-            output, file = folder / "output", folder / "run.yaml"
-            tree = tree_of(silos, output, schedule_of(seed).privacy)
-            file.write_text(yaml.safe_dump(tree), "utf-8")
-            arguments = ["train", str(file)]
-            ended = Ended(0, "")
-            for number in range(1, MOST_COMMANDS + 1):
-                ended = commands.play(
-                    "", True, arguments,
-                    said=folder / "said", seed=seed, seconds=COMMAND_SECONDS,
-                )  # fmt: skip
-                if ended.status == 0:
-                    return output, number
-                require_clean(ended)
-                arguments = resume_of(output, arguments)
-            pytest.fail(f"{MOST_COMMANDS} commands do not end it: {ended.said}")
-
-        yield played
+        yield lambda name, privacy: ChaosRun(
+            machine, commands, silos, name, settings=settings_of(privacy)
+        )
         commands.close()
+        assert machine.survivors() == []
 
 
-def require_clean(ended: Ended) -> None:
-    """Killed as the schedule says, or one sentence; else it hung, or broke."""
-    if ended.status == -signal.SIGALRM:
-        TALLY.hangs += 1
-    assert ended.status in {1, -signal.SIGKILL}, ended.said
-    assert "Traceback" not in ended.said
+@pytest.fixture(scope="module")
+def undisturbed(chaos):
+    """Histories of private runs that nothing disturbed, by mode, made when needed."""
+    made = {}
+
+    def of(privacy):
+        if privacy not in made:
+            run = chaos(f"undisturbed-{privacy}", privacy)
+            done = run.train()
+            assert done.status == 0, done.said
+            made[privacy] = run.history()
+        return made[privacy]
+
+    return of
 
 
-def resume_of(output: Path, arguments: list[str]) -> list[str]:
-    found = runs(LineageStore(output))
-    if not found:  # It was killed before it was on record.
-        return arguments
-    return ["resume", found[0].run_id, "--output-folder", str(output)]
+def examine(chaos, undisturbed, run, plan, found: Findings) -> None:
+    """Fill in what the records tell of a run."""
+    told = run.history()
+    lost = lost_rounds(told)
+    wrong = trained_otherwise(run, told)
+    charges = []
+    if not completed(run):
+        found.notes.append("the run is not completed")
+    elif plan.privacy == "off":
+        again = chaos(f"{run.name}-again", plan.privacy)
+        done = again.train(encoded(forced(told), again.machine.folder / "forced"))
+        assert done.status == 0, done.said
+        wrong += other_models(told, again.history())
+    else:
+        wrong += broken_chain(told, run.output)
+        charges = miscounted(run, told, undisturbed(plan.privacy))
+    found.lost_rounds, found.wrong_models = len(lost), len(wrong)
+    found.double_charges = len(charges)
+    found.notes += lost + wrong + charges
 
 
-def told_by(output: Path) -> RunHistory:
-    (run,) = runs(LineageStore(output))
-    return history(LineageStore(output), run.run_id)
-
-
-def models_of_contributors(silos, output: Path, told: RunHistory, monkeypatch):
-    """Models of an undisturbed run that the same silos contribute to, by round."""
-    missing = {
-        (row.silo, row.round_number) for row in told.participants if not row.contributed
-    }
-
-    def as_recorded(step, workspace, *args):
-        training = step.__name__ == "train_round"
-        if training and (workspace.silo, args[1].round_number) in missing:
-            raise SiloError("missing, as recorded")
-        return step(workspace, *args)
-
-    def opened(*args):
-        cohort = silos_in_process(*args)
-        return Meddled(cohort, as_recorded)
-
-    monkeypatch.setattr("flows.federated_training.open_cohort", opened)
-    sections = tree_of(silos, output, "off")
-    del sections["cohort"]["silos"]
-    again = train(small_config(silos, output, **sections))
-    return [row.model_sha256 for row in again.history.rounds]
-
-
-@dataclass
-class Meddled:
-    """Opens a cohort with a meddler."""
-
-    opened: Any
-    meddler: Any
-
-    def __enter__(self):
-        cohort = self.opened.__enter__()
-        cohort.meddler = self.meddler
-        return cohort
-
-    def __exit__(self, *error):
-        return self.opened.__exit__(*error)
-
-
-def check(seed: int, play, silos, tmp_path, monkeypatch) -> None:
-    TALLY.schedules += 1
-    output, commands = play(seed)
-    TALLY.commands.append(commands)
-    told, privacy = told_by(output), schedule_of(seed).privacy
-    assert told.run.status == RunStatus.COMPLETED
-
-    on_record = Counter(row.round_number for row in told.rounds)
-    TALLY.lost_rounds += sum(on_record[n] != 1 for n in range(1, ROUNDS + 1))
-    assert on_record == Counter(range(1, ROUNDS + 1))
-    by_round = Counter(row.round_number for row in told.participants)
-    assert by_round == dict.fromkeys(range(1, ROUNDS + 1), len(SILOS))
-    for row in told.rounds:
-        there = [
-            p.silo
-            for p in told.participants
-            if p.round_number == row.round_number and p.contributed
-        ]
-        assert len(there) == row.contributors >= MIN_SILOS
-
-    if privacy == "off":
-        models = [row.model_sha256 for row in told.rounds]
-        right = models_of_contributors(silos, tmp_path / "again", told, monkeypatch)
-        wrong = sum(a != b for a, b in zip(models, right, strict=True))
-        TALLY.wrong_models += wrong
-        assert not wrong
-        return
-    steps = ROUNDS * 1
-    for silo in SILOS:
-        entries = Ledger(output / "silos" / silo).entries()
-        kinds = [entry.kind for entry in entries]
-        TALLY.double_charges += kinds.count("intent") - 1
-        assert kinds == ["intent", "settled"]
-        assert [entry.events[0].steps for entry in entries] == [steps, steps]
-        trained = Counter(rounds_trained(output / "silos" / silo))
-        assert set(trained.values()) <= {1}
-
-
-def rounds_trained(folder: Path) -> list[str]:
-    """The rounds whose update the silo committed to, once for each time."""
-    lines = (folder / "commitments.jsonl").read_text("utf-8").splitlines()
-    return [json.loads(line)["round"] for line in lines]
+def play_and_examine(chaos, undisturbed, seed: int) -> None:
+    """One schedule, from its first command to its figures."""
+    plan = schedule(seed)
+    run = chaos(f"schedule-{seed}", plan.privacy)
+    found = PLAYED[seed] = play(run, plan)
+    examine(chaos, undisturbed, run, plan, found)
+    print(seed, found)
+    assert not found.hang, f"{plan} hangs: {found.stretches}"
+    assert found.struck, f"nothing of {plan} happened"
+    assert not found.notes, f"{plan}: {found.stretches}: {found.notes}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SMOKE)
-def test_smoke(seed, play, silos, tmp_path, monkeypatch, prefect_session):
-    check(seed, play, silos, tmp_path, monkeypatch)
+def test_smoke(chaos, undisturbed, seed):
+    play_and_examine(chaos, undisturbed, seed)
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("seed", [seed for seed in SCHEDULES if seed not in SMOKE])
-def test_every_schedule(seed, play, silos, tmp_path, monkeypatch, prefect_session):
-    check(seed, play, silos, tmp_path, monkeypatch)
+@pytest.mark.parametrize("seed", [s for s in range(SCHEDULES) if s not in SMOKE])
+def test_every_schedule(chaos, undisturbed, seed):
+    play_and_examine(chaos, undisturbed, seed)
 
 
-def test_a_seed_is_a_schedule_and_another_one_is_another():
-    drawn = [schedule_of(seed) for seed in SCHEDULES]
-    assert drawn == [schedule_of(seed) for seed in SCHEDULES]
-    assert len({replace(schedule, seed=0) for schedule in drawn}) == len(drawn)
-    assert {schedule.privacy for schedule in drawn} == set(MODES)
-    assert sum(len(schedule.kills) for schedule in drawn) > 60
-    assert sum(len(schedule.troubles) for schedule in drawn) > 150
+def test_schedules_follow_from_their_seeds():
+    plans = [schedule(seed) for seed in range(SCHEDULES)]
+    assert plans == [schedule(seed) for seed in range(SCHEDULES)]
+    assert len({plan.stretches for plan in plans}) == SCHEDULES
+
+
+def test_half_of_the_schedules_are_private_and_the_smoke_has_every_mode():
+    modes = [schedule(seed).privacy for seed in range(SCHEDULES)]
+    assert 2 * modes.count("off") == SCHEDULES
+    assert {schedule(seed).privacy for seed in SMOKE} == set(PRIVACY)

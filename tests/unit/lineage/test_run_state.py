@@ -16,6 +16,7 @@ from models.global_model import fresh_model, moved
 from models.recommenders.building import initial_vector, layout_for
 from models.vocabulary import Vocabulary
 from tasks.lineage.model_files import save_model
+from tasks.lineage.recorded_run import RecordedRun
 from tasks.lineage.run_lock import is_worked_on, sole_worker
 from tasks.lineage.run_state import (
     RunState,
@@ -25,8 +26,9 @@ from tasks.lineage.run_state import (
     state_files,
     write_state,
 )
+from tasks.lineage.task import continue_run
 from tasks.lineage.write_ahead import Commit
-from tests.simulators.recorded_runs import model_record, participant_record
+from tests.simulators.recorded_runs import model_record, participant_record, run_record
 from tests.simulators.sequence_samples import TINY_MODEL
 
 VOCABULARY = Vocabulary(f"i{number}" for number in range(7))
@@ -43,7 +45,9 @@ def save(output: Path, settings: FederatedTrainingConfig, rounds: int) -> RunSta
     start = fresh_model(
         initial_vector(settings.model, VOCABULARY.size), settings.server_optimizer
     )
-    state = RunState.at_start(start, tuple(SNAPSHOTS), SNAPSHOTS, "")
+    state = RunState.at_start(
+        start, tuple(SNAPSHOTS), SNAPSHOTS, "", agreement="a9", total_examples=70
+    )
     layout = layout_for(settings.model, VOCABULARY.size)
     for number in range(1, rounds + 1):
         update = np.random.default_rng(number).normal(size=start.vector.size)
@@ -76,7 +80,10 @@ def test_everything_that_the_next_round_needs_comes_back_bit_for_bit(
     found, commit = read_state(run_folder(tmp_path, "run1"), settings, VOCABULARY)
     assert commit.step == "round-3"
     assert commit.records == (participant_record("run1", 3, "north"),)
-    for field in ("round_number", "cohort", "standing", "version", "best_version"):
+    for field in (
+        "round_number", "cohort", "standing", "version", "best_version", "agreement",
+        "total_examples",
+    ):  # fmt: skip
         assert getattr(found, field) == getattr(saved, field)
     assert found.snapshots == SNAPSHOTS
     assert found.model.vector_hash == saved.model.vector_hash
@@ -133,6 +140,7 @@ CHANGES = {
     "silo west was not in it": {"cohort": ("north", "south", "west")},
     "silo south brings other data": {"snapshots": SNAPSHOTS | {"south": "5c"}},
     "model.init_from is another model": {"base_sha256": "77"},
+    "the silos agreed on other items, .* fails meanwhile": {"agreement": "b0"},
 }
 
 
@@ -142,6 +150,24 @@ def test_other_silos_data_or_base_are_another_run(tmp_path, sentence):
     require_same_silos("run1", state, state)
     with pytest.raises(ResumeError, match=f"after round 1: {sentence}; set that right"):
         require_same_silos("run1", state, replace(state, **CHANGES[sentence]))
+
+
+def test_a_state_that_knows_no_agreement_goes_on_with_any(tmp_path):
+    state = save(tmp_path, config(), 1)
+    require_same_silos("run1", replace(state, agreement=""), state)
+
+
+@pytest.mark.parametrize(("kept", "weighted_by"), [(70, 70), (0, 55)])
+def test_rounds_go_on_with_the_weights_they_began_with(tmp_path, kept, weighted_by):
+    settings = config()
+    state = replace(save(tmp_path, settings, 1), total_examples=kept)
+    run = RecordedRun(str(tmp_path), run_record("run1", 2), settings)
+    commit = Commit("run1", "round-1", "c1", ())
+    for old in state_files(run.folder):
+        old.unlink()
+    write_state(run.folder, state, commit, settings)
+    start = replace(state, round_number=0, total_examples=55)
+    assert continue_run.fn(run, start, VOCABULARY).total_examples == weighted_by
 
 
 def test_rounds_that_are_left(tmp_path):

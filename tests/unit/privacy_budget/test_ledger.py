@@ -68,12 +68,16 @@ def test_a_settled_run_costs_what_it_did(silo):
     assert settle_run(workspace, PRIVACY, 20) == told
 
 
-def test_a_settled_run_may_do_nothing_more(silo):
+def test_a_settled_run_comes_back_for_nothing_and_trains_nothing(silo):
     workspace = silo()
     charge_run(workspace, PRIVACY, PLAN)
-    settle_run(workspace, PRIVACY, 20)
-    with pytest.raises(PrivacyBudgetError, match="is over and settled"):
-        charge_run(workspace, PRIVACY, PLAN)
+    settled = settle_run(workspace, PRIVACY, 20)
+    assert charge_run(workspace, PRIVACY, PLAN) == settled
+    left = workspace.get(ChargedPlan).plan
+    assert left.training.steps == 0
+    assert left.releases == PLAN.releases
+    assert settle_run(workspace, PRIVACY, 20) == settled
+    assert len(Ledger(workspace.folder).entries()) == 2
 
 
 @pytest.mark.parametrize("steps", [51, 10**6])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from data_contracts.errors import PrivacyBudgetError
+from data_contracts.errors import PrivacyBudgetError, QuorumLostError
 from data_contracts.privacy_events import GaussianEvent
 from data_contracts.privacy_plan import ChargedPlan, PrivacyPlan
 from data_contracts.run_config import FederatedTrainingConfig
@@ -106,6 +106,13 @@ def test_every_silo_scores_from_the_same_popularity(cohort, mode):
     for workspace in cohort.workspaces.values():
         assert workspace.get(Vocabulary) == vocabulary
         assert workspace.get(Vocabulary).bias is not None
+
+
+@pytest.mark.parametrize("step", ["release_popularity", "start_from"])
+def test_no_silo_starts_from_other_scores_than_the_others(cohort, step):
+    cohort.sabotage["south", step] = RuntimeError()
+    with pytest.raises(QuorumLostError, match=r"silo south failed .* resume the run"):
+        start_from_popularity.fn(cohort, VOCABULARY, BUDGET, config_in("local"), sums)
 
 
 def test_nothing_is_counted_that_was_not_charged(cohort):
