@@ -40,7 +40,7 @@ test-fast: install  ## unit and property tests
 test-slow: install  ## Ray, Prefect and real data
 	$(PYTEST) -m slow --ignore tests/benchmarks tests
 
-chaos: install  ## SIGKILL at every durable step and at random, then resume; writes the table
+chaos: install bench-maintenance  ## every kill point, fault and 50 random schedules; writes the tables
 	$(PYTEST) -m 'chaos or slow' tests/chaos --matrix infra/docs/resilience.md
 
 format: install  ## rewrite the code in the house's format

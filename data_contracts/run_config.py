@@ -169,6 +169,15 @@ class FederatedTrainingConfig(Section):
             "two-aggregators: a share of noise alone hides nobody": (
                 joint and secure.mode not in {"masked", "two-aggregators"}
             ),
+            "privacy.steps_per_round says how many steps a private silo makes; set "
+            "local_training.max_steps and max_seconds to null": (
+                self.local_training.max_steps is not None
+                or self.local_training.max_seconds is not None
+            ),
+            "privacy.mode joint makes one step a round from the global model, where "
+            "local_training.proximal_strength has nothing to pull; set it to 0": (
+                joint and self.local_training.proximal_strength > 0
+            ),
             "privacy.mode joint adds all silos up at once; set "
             "secure_aggregation.groups to 1, combine to mean and norm_bound to null": (
                 joint and secure.keeps_parts

@@ -51,6 +51,18 @@ def momentum(
     return config.learning_rate * first, ServerState(first, state.second)
 
 
+def nesterov(
+    update: Floats, state: ServerState, config: ServerOptimizerConfig
+) -> tuple[Floats, ServerState]:
+    """Nesterov: M <- beta M + update; x <- x + eta * (update + beta M).
+
+    The outer optimiser of DiLoCo (Douillard et al. 2023, section 2).
+    """
+    first = config.momentum * state.first + update
+    step = config.learning_rate * (update + config.momentum * first)
+    return step, ServerState(first, state.second)
+
+
 def adam(
     update: Floats, state: ServerState, config: ServerOptimizerConfig
 ) -> tuple[Floats, ServerState]:
@@ -80,8 +92,12 @@ def _adaptive(
 
 
 STEPS: dict[str, Step] = {
-    "sgd": sgd, "momentum": momentum, "adam": adam, "yogi": yogi
-}  # fmt: skip
+    "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "adam": adam,
+    "yogi": yogi,
+}
 
 
 def server_step(

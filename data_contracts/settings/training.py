@@ -86,6 +86,26 @@ class LocalTrainingConfig(Section):
     seed: int = Field(
         0, ge=0, description="Seed of data order and dropout; protects nothing."
     )
+    proximal_strength: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        description="FedProx: pull towards the model that the round began with (mu); "
+        "0: none.",
+    )
+    max_steps: int | None = Field(
+        None,
+        ge=1,
+        description="Optimiser steps of a silo in a round at most, so that big silos "
+        "go no further than small ones; left out: all passes.",
+    )
+    max_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds after which a silo begins no further step of a round; "
+        "what it learns then depends on its speed, and no replay can repeat it. Left "
+        "out: all passes.",
+    )
     max_update_norm: float | None = Field(
         None,
         gt=0,
@@ -260,8 +280,10 @@ class SecureAggregationConfig(Section):
 class ServerOptimizerConfig(Section):
     """How the mean update moves the global model (Reddi et al. 2021)."""
 
-    name: Literal["sgd", "momentum", "adam", "yogi"] = Field(
-        "sgd", description="sgd with learning rate 1 is plain federated averaging."
+    name: Literal["sgd", "momentum", "nesterov", "adam", "yogi"] = Field(
+        "sgd",
+        description="sgd with learning rate 1 is plain federated averaging; momentum "
+        "is FedAvgM, nesterov DiLoCo's outer optimiser, adam FedAdam, yogi FedYogi.",
     )
     learning_rate: float = Field(1.0, gt=0, le=100, description="Server step size.")
     momentum: float = Field(0.9, ge=0, lt=1, description="First-moment decay.")

@@ -19,6 +19,8 @@ class Mechanism:
         context: items of a history that are read.
         negatives: items drawn for sampled softmax; 0: all items are scored.
         averaging: decay of the average over steps that is returned; 0: the last step.
+        proximal_strength: pull towards the start (FedProx); 0: none. It follows from
+            the model alone, so it costs no privacy.
     """
 
     clip_norm: float
@@ -30,3 +32,4 @@ class Mechanism:
     context: int
     negatives: int = 0
     averaging: float = 0.0
+    proximal_strength: float = 0.0

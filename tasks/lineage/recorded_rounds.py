@@ -218,6 +218,11 @@ def recorded_rounds(
             f"run {run_id} was private: its noise is recorded nowhere, so no round of "
             "it can be computed again; compare the ledgers instead"
         )
+    if config.local_training.max_seconds is not None:
+        raise UsageError(
+            f"run {run_id} trained by the clock (local_training.max_seconds), so no "
+            "round of it can be computed again"
+        )
     first = 1 if from_start or remembers(config) else round_number
     rounds = tuple(_round(history, number) for number in range(first, round_number + 1))
     _require_same_groups(run_id, config, rounds)

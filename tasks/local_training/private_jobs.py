@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from data_contracts.privacy_plan import PrivacyPlan
 from data_contracts.run_config import FederatedTrainingConfig
-from data_contracts.settings.privacy import PrivacyConfig
 from data_contracts.settings.training import ModelConfig
 from data_contracts.workspace import InputKind
 from models.privacy.clipping.engine import EngineName
@@ -144,7 +143,7 @@ def private_job(
     return PrivateJob(
         round_number=round_number,
         model=config.model,
-        mechanism=_mechanism(privacy, plan, config.model.context),
+        mechanism=_mechanism(config, plan),
         engine=privacy.engine,
         encoding=encoding,
         num_silos=len(silos),
@@ -152,7 +151,8 @@ def private_job(
     )
 
 
-def _mechanism(privacy: PrivacyConfig, plan: PrivacyPlan, context: int) -> Mechanism:
+def _mechanism(config: FederatedTrainingConfig, plan: PrivacyPlan) -> Mechanism:
+    privacy = config.privacy
     return Mechanism(
         clip_norm=privacy.clip_norm,
         noise_multiplier=plan.training.noise_multiplier,
@@ -160,7 +160,8 @@ def _mechanism(privacy: PrivacyConfig, plan: PrivacyPlan, context: int) -> Mecha
         steps=privacy.steps_in_round,
         expected_batch=privacy.expected_batch,
         learning_rate=privacy.learning_rate,
-        context=context,
+        context=config.model.context,
         negatives=privacy.negatives,
         averaging=privacy.averaging,
+        proximal_strength=config.local_training.proximal_strength,
     )

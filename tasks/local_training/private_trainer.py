@@ -31,6 +31,7 @@ from models.privacy.clipping.heads import NO_ITEM
 from models.privacy.mechanism import Mechanism
 from models.privacy.randomness import os_seeded_generator, os_seeded_process
 from models.privacy.user_block import NO_BLOCK, UserBlock
+from models.proximal import ProximalTerm
 from models.recommenders.sequence_recommender import SequenceRecommender
 from models.sequences import SequenceData
 
@@ -65,6 +66,9 @@ def train_privately(
     parameters = [p for p in module.parameters() if p.requires_grad]
     parameters += block.parameters()
     optimizer = _private_optimizer(parameters, mechanism)
+    if mechanism.proximal_strength:  # joins the gradient once that has its noise
+        proximal = ProximalTerm(module, mechanism.proximal_strength)
+        optimizer.attach_step_hook(lambda _: proximal.add_gradient())
     average = MovingAverage(module, mechanism.averaging)
     summer = _ClippedSum(module, data, mechanism, block, engine)
     with os_seeded_process(module.items.weight.device):

@@ -7,6 +7,7 @@ bits on the same hardware, so a retried or replayed round is the same round.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from data_contracts.errors import NotFiniteError
 from data_contracts.settings.training import LocalTrainingConfig
 from models.losses import full_cross_entropy
+from models.proximal import ProximalTerm
 from models.recommenders.sequence_recommender import SequenceRecommender
 from models.sequences import SequenceData, right_padded
 
@@ -48,10 +50,10 @@ def train(
     seed: int,
     on_progress: OnProgress = lambda fraction: None,
 ) -> float:
-    """Train `module` in place for `config.epochs` passes.
+    """Train `module` in place for `config.epochs` passes, or until it has to stop.
 
     Args:
-        module: parameters set; moved to no other device.
+        module: parameters set to the global model; moved to no other device.
         data: the silo's sequences; only training items are read.
         config: the local recipe.
         context: items of a history that a pass reads.
@@ -60,7 +62,7 @@ def train(
         on_progress: called with the fraction done.
 
     Returns:
-        Mean loss per batch of the last pass, in nats; 0 without passes.
+        Mean loss per batch of the last pass begun, in nats; 0 without passes.
 
     Raises:
         NotFiniteError: the loss became NaN or infinite.
@@ -68,25 +70,68 @@ def train(
     device = module.items.weight.device
     product = product_dtype(config, device)
     optimizer = make_optimizer(module, config, learning_rate)
-    order = np.random.default_rng(seed)
+    strength = config.proximal_strength
+    proximal = ProximalTerm(module, strength) if strength else None
+    order, limit = np.random.default_rng(seed), Limit(config)
     losses: list[float] = []
     module.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for epoch in range(config.epochs):
-            losses = []
-            for done, batch in batches(data, config, context, order):
-                with autocast(config, device):
-                    loss = batch_loss(module, batch.to(device), product)
-                losses.append(step(module, optimizer, loss, config.clip_norm))
-                on_progress((epoch + done) / config.epochs)
+        for begun, done, batch in passes(data, config, context, order):
+            if limit.reached():
+                break
+            if begun:
+                losses = []
+            with autocast(config, device):
+                loss = batch_loss(module, batch.to(device), product)
+            losses.append(step(module, optimizer, loss, config.clip_norm, proximal))
+            on_progress(limit.fraction_after_step(done))
     return float(np.mean(losses)) if losses else 0.0
 
 
+class Limit:
+    """What a silo may train in a round: so many steps, so many seconds, or all of it.
+
+    Args:
+        config: `max_steps` and `max_seconds`.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        config: LocalTrainingConfig,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most = config.max_steps, config.max_seconds
+        self._clock, self._began, self._steps = clock, clock(), 0
+
+    def reached(self) -> bool:
+        """Whether no further step may begin; the first one always may."""
+        return self._steps > 0 and self._fraction() >= 1
+
+    def fraction_after_step(self, done: float) -> float:
+        """Count a step; the fraction done, where `done` is that of all passes."""
+        self._steps += 1
+        return min(1.0, max(done, self._fraction()))
+
+    def _fraction(self) -> float:
+        used = self._steps, self._clock() - self._began
+        parts = zip(used, self._most, strict=True)
+        return max((now / most for now, most in parts if most is not None), default=0.0)
+
+
 def step(
-    module: SequenceRecommender, optimizer: Optimizer, loss: Tensor, clip_norm: float
+    module: SequenceRecommender,
+    optimizer: Optimizer,
+    loss: Tensor,
+    clip_norm: float,
+    proximal: ProximalTerm | None = None,
 ) -> float:
-    """One optimiser step; returns the loss."""
+    """One optimiser step; returns the loss.
+
+    The pull of `proximal` is added to the clipped gradient: a clip bounds what the
+    data say.
+    """
     value = float(loss.detach())
     if not np.isfinite(value):
         raise NotFiniteError(
@@ -96,8 +141,22 @@ def step(
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
+    if proximal is not None:
+        proximal.add_gradient()
     optimizer.step()
     return value
+
+
+def passes(
+    data: SequenceData,
+    config: LocalTrainingConfig,
+    context: int,
+    order: np.random.Generator,
+) -> Iterator[tuple[bool, float, Tensor]]:
+    """All passes: (is it the first batch of one, fraction of all done, the batch)."""
+    for epoch in range(config.epochs):
+        for number, (done, batch) in enumerate(batches(data, config, context, order)):
+            yield number == 0, (epoch + done) / config.epochs, batch
 
 
 def batches(

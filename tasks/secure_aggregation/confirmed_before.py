@@ -1,7 +1,9 @@
-"""A round that a crash interrupted: whose sum did its silos confirm already?
+"""A round that was interrupted: whose sum did its silos confirm already?
 
-Silos remember it on their disks and confirm no sum of other silos (PROTOCOL.md, 3), so
-the round can only be finished with exactly those.
+Silos remember it on their disks and confirm no sum of other silos (PROTOCOL.md, 3). So
+the round is finished with exactly those, wherever it can be. If one of them is missing,
+it must wait; only if enough silos signed nothing yet are these summed without the
+others, whose list can then never be opened beside theirs.
 """
 
 from __future__ import annotations
@@ -20,44 +22,51 @@ Silos = tuple[str, ...]
 
 def confirmed_before(
     cohort: Cohort, terms: AggregationTerms, *, with_auditor: bool
-) -> frozenset[str]:
-    """All silos in sums of this round that an earlier attempt may have opened.
+) -> Silos:
+    """The silos that the sum of this round must be of; empty: nobody signed anything.
 
     Args:
         cohort: silos that have an input now; they are asked what they confirmed.
         terms: run, round and purpose of the sum.
         with_auditor: ask the auditor beside them, whose single word opens a sum.
 
-    Returns:
-        Nobody, if no list has confirmations enough to stand in another one's way.
-
     Raises:
-        QuorumLostError: a silo of such a list is missing now.
+        QuorumLostError: a silo without which nothing can be opened is missing now.
     """
     if with_auditor:
-        told = cohort.beside(AUDITOR_NAME).call(confirmed_silos, terms).values
-        lists = {silos for silos in told.values() if silos}
+        said = cohort.beside(AUDITOR_NAME).call(confirmed_silos, terms).values
+        told = dict.fromkeys(cohort.silos, said.get(AUDITOR_NAME, ()))
     else:
-        lists = binding(cohort.call(confirmed_silos, terms).values)
-    bound = frozenset().union(*lists)
-    if missing := sorted(bound - set(cohort.silos)):
-        raise QuorumLostError(
-            f"the sum of {terms.purpose} in round {terms.round_number} was confirmed "
-            f"before the run stopped, with silo {missing[0]} in it, which is missing "
-            "now; resume the run when it can answer"
-        )
-    return bound
+        told = dict(cohort.call(confirmed_silos, terms).values)
+    if (bound := to_finish(told)) or not any(told.values()):
+        return bound
+    missing = sorted(set().union(*told.values()) - told.keys())
+    raise QuorumLostError(
+        f"the sum of {terms.purpose} in round {terms.round_number} was confirmed "
+        f"before the run stopped, with silo {' and '.join(missing)} in it, which is "
+        "missing now; resume the run when it can answer"
+    )
 
 
-def binding(told: Mapping[str, Silos]) -> set[Silos]:
-    """Lists without whose signers the silos that are left have no quorum.
+def to_finish(told: Mapping[str, Silos]) -> Silos:
+    """Of whom the round can be summed, in order of seats; empty: of nobody here.
 
-    >>> one, two = ("a", "b", "c", "d"), ("a", "b", "c")
-    >>> binding({"a": one, "b": one, "c": one, "d": ()}) == {one}
-    True
-    >>> binding({"a": two, "b": (), "c": (), "d": ()})  # b, c and d can still sign
-    set()
+    Args:
+        told: silo that is here -> whose sum it confirmed, empty if none.
+
+    >>> most, all_four = ("a", "b", "c"), ("a", "b", "c", "d")
+    >>> to_finish({"a": most, "b": (), "c": (), "d": ()})  # b and c can still sign it
+    ('a', 'b', 'c')
+    >>> to_finish({"a": all_four, "b": (), "c": ()})  # d is missing: it must wait
+    ()
+    >>> to_finish({"a": (*all_four, "x"), "b": (), "c": (), "d": ()})  # or be left out
+    ('b', 'c', 'd')
     """
     claims = Counter(silos for silos in told.values() if silos)
-    spare = len(told) - threshold_for(len(told))
-    return {silos for silos, times in claims.items() if times > spare}
+    for silos, _ in claims.most_common():
+        here = [silo for silo in silos if silo in told]
+        signers = sum(told[silo] in ((), silos) for silo in here)
+        if len(here) == len(silos) and signers >= threshold_for(len(silos)):
+            return silos
+    free = tuple(silo for silo, silos in told.items() if not silos)
+    return free if claims and len(free) >= threshold_for(len(told)) else ()

@@ -8,7 +8,7 @@ another attempt with fresh keys and the silos that are left is as good as a firs
 from __future__ import annotations
 
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from data_contracts.errors import ProtocolError, QuorumLostError
 from data_contracts.secure_aggregation import AggregationTerms
@@ -47,6 +47,10 @@ class EarlyKeys:
         thread.shutdown(wait=False)
         self._quorum = terms.quorum
         self._cohort, self._restarts = cohort, cohort.restarts
+
+    def give_up(self) -> None:
+        """Return when no silo is busy with it any more."""
+        wait([self._begun])
 
     def finished_with(self, silos: Collection[str]) -> SecureSum | None:
         """The sum over these silos; None: too few of them have exchanged keys.

@@ -86,24 +86,26 @@ def aggregate_securely(
     apart = apart and config.keeps_parts
     terms = _terms(cohort, purpose, round_number, config, min_silos, kind, attempt)
     if bound := _bound_by_earlier_attempts(cohort, terms, config, apart):
-        cohort = cohort.only(bound)
+        # All of them, or nobody signs: a list of fewer could never be finished.
+        cohort, min_silos = cohort.only(bound), len(bound)
         terms = _terms(cohort, purpose, round_number, config, min_silos, kind, attempt)
     members = cohort.silos
     _require_silos(members, min_silos, purpose, round_number, config)
     run = partial(_runner(config, apart), deadline_seconds=deadline_seconds)
     if early:
-        if summed := early.finished_with(members):
+        if bound:  # its keys are for more silos, of whom more would have to sign
+            early.give_up()
+        elif summed := early.finished_with(members):
             return summed
         terms = replace(terms, attempt=attempt + 1)
     if not apart or config.groups == 1:
         return run(cohort, terms)
+    groups = groups_possible(config.groups, len(members))
+    needed = parts_needed(config.combine, config.assumed_attackers)
     summed = sum_in_groups(
-        terms,
-        groups_possible(config.groups, len(members)),
-        lambda part: run(cohort.only(part.members), part),
-        needed=parts_needed(config.combine, config.assumed_attackers),
-        dealt_as=dealt_as,
-    )
+        terms, groups, lambda part: run(cohort.only(part.members), part),
+        needed=needed, dealt_as=dealt_as,
+    )  # fmt: skip
     _require_silos(summed.contributors, min_silos, purpose, round_number, config)
     return summed
 
@@ -113,14 +115,14 @@ def _bound_by_earlier_attempts(
     terms: AggregationTerms,
     config: SecureAggregationConfig,
     apart: bool,
-) -> frozenset[str]:
+) -> tuple[str, ...]:
     """Silos that the sum must be of, because they confirmed one before a crash.
 
     Groups are dealt as before, and each silo sees to it that its own is the same.
     """
     free = config.mode == "plain" or (apart and config.groups > 1)
     if free or terms.attempt == 1 or not terms.round_number:
-        return frozenset()
+        return ()
     return confirmed_before(
         cohort, terms, with_auditor=config.mode == "two-aggregators"
     )

@@ -64,6 +64,14 @@ REFUSED = {
         {"secure_aggregation": {"min_silos_per_item": 2}},
         "counts what people use",
     ),
+    "steps said twice": (
+        {"local_training": {"max_steps": 5}},
+        "privacy.steps_per_round says how many steps",
+    ),
+    "a pull of nothing": (
+        {"privacy": {"mode": "joint"}, "local_training": {"proximal_strength": 0.1}},
+        "has nothing to pull",
+    ),
     "a share in the clear": (
         {"privacy": {"mode": "joint"}, "secure_aggregation": {"mode": "plain"}},
         "a share of noise alone hides nobody",

@@ -202,6 +202,12 @@ def test_groups_of_which_a_silo_vanished_cannot_be_dealt_again(tmp_path):
         recorded_rounds(history, tmp_path, 3)
 
 
+def test_rounds_trained_by_the_clock_cannot_be_computed_again(tmp_path):
+    history = told(tmp_path, config(local_training={"max_seconds": 9.0}))
+    with pytest.raises(UsageError, match=r"by the clock \(local_training.max_seconds"):
+        recorded_rounds(history, tmp_path, 1)
+
+
 def test_the_base_model_is_the_one_on_record(tmp_path):
     other, right = (vector_of(config(), seed) for seed in (7, 8))
     base = saved(tmp_path, config(), right)

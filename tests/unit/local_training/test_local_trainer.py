@@ -10,6 +10,7 @@ from models.parameters import read_vector, write_vector
 from models.recommenders.building import build_recommender, initial_vector
 from models.sequences import SequenceData
 from tasks.local_training.trainer import (
+    Limit,
     batch_loss,
     batches,
     product_dtype,
@@ -115,6 +116,58 @@ def test_weight_decay_shrinks_the_item_table():
     )
     table = slice(0, ITEMS * TINY_MODEL.dim)
     assert np.linalg.norm(decayed[table]) < np.linalg.norm(plain[table])
+
+
+def test_the_proximal_term_pulls_by_mu_times_the_distance_from_the_start():
+    """FedProx, eq. 2, in two steps of plain SGD: the first has nothing to pull."""
+    mu, rate = 0.4, 0.5
+
+    def steps(number, strength):
+        whole = recipe(optimizer="sgd", batch_size=100, epochs=number)
+        pulled = whole.model_copy(update={"proximal_strength": strength})
+        return trained(pulled, rate=rate)[1]
+
+    first, second = steps(1, 0.0), steps(2, 0.0)
+    away = first - initial_vector(TINY_MODEL, ITEMS)
+    assert steps(1, mu).tobytes() == first.tobytes()
+    assert steps(2, mu) - second == pytest.approx(-rate * mu * away, abs=1e-6)
+    assert np.abs(steps(2, mu) - second).max() > 1e-4
+
+
+def test_a_pull_keeps_a_silo_near_the_global_model():
+    start = initial_vector(TINY_MODEL, ITEMS)
+    far, near = (
+        np.linalg.norm(trained(recipe(epochs=6, proximal_strength=mu))[1] - start)
+        for mu in (0.0, 10.0)
+    )
+    assert near < 0.8 * far
+
+
+def test_so_many_steps_are_a_part_of_all_passes():
+    """30 users in batches of 8 are 4 steps a pass."""
+    one_pass_only = trained(recipe(epochs=1))
+    limited = trained(recipe(epochs=5, max_steps=4))
+    assert limited[0] == one_pass_only[0]
+    assert limited[1].tobytes() == one_pass_only[1].tobytes()
+    assert trained(recipe(epochs=5, max_steps=5))[1].tobytes() != limited[1].tobytes()
+    assert trained(recipe(epochs=1, max_steps=99))[0] == one_pass_only[0]
+
+
+def test_no_step_begins_when_the_seconds_are_over_but_the_first():
+    now = [100.0]
+    limit = Limit(recipe(max_seconds=10.0), lambda: now[0])
+    now[0] = 120.0
+    assert not limit.reached()
+    assert limit.fraction_after_step(0.1) == 1.0
+    assert limit.reached()
+    limit = Limit(recipe(max_seconds=10.0, max_steps=4), lambda: now[0])
+    now[0] = 122.5
+    assert limit.fraction_after_step(0.1) == 0.25
+    assert limit.fraction_after_step(0.9) == 0.9
+    assert not limit.reached()
+    limit.fraction_after_step(0.9)
+    limit.fraction_after_step(0.9)
+    assert limit.reached()
 
 
 def test_a_model_that_is_not_finite_is_given_up_at_the_first_batch():

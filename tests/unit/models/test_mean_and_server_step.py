@@ -83,6 +83,10 @@ UPDATE = np.array([1.0, -2.0])
 AFTER_TWO_STEPS = {
     "sgd": lambda c: 2 * c.learning_rate * UPDATE,
     "momentum": lambda c: c.learning_rate * (UPDATE + (c.momentum + 1) * UPDATE),
+    # Steps of 1 + beta and of 1 + beta (1 + beta) updates.
+    "nesterov": lambda c: (
+        c.learning_rate * UPDATE * (2 + 2 * c.momentum + c.momentum**2)
+    ),
 }
 
 
@@ -109,9 +113,9 @@ def test_the_first_adaptive_step_is_algorithm_2_of_reddi_et_al(name):
     assert change == pytest.approx(0.1 * UPDATE / (np.sqrt(second) + config.epsilon))
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "yogi"])
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adam", "yogi"])
 def test_every_server_optimizer_finds_the_bottom_of_a_bowl(name):
-    rate = {"sgd": 0.3, "momentum": 0.05, "adam": 0.1, "yogi": 0.1}[name]
+    rate = {"sgd": 0.3, "momentum": 0.05, "nesterov": 0.05}.get(name, 0.1)
     config = ServerOptimizerConfig(name=name, learning_rate=rate)
     x, state = np.array([3.0, -2.0]), None
     for _ in range(300):

@@ -118,6 +118,25 @@ def test_noise_is_no_part_of_anything_when_it_is_off():
     assert not any(part.any() for part in noised_gradient(noise_multiplier=0.0))
 
 
+def test_the_proximal_term_joins_the_gradient_behind_the_noise():
+    """Without users and noise the pull is all there is, and it begins at zero."""
+    silent = replace(
+        MECHANISM, sampling_probability=1e-9, noise_multiplier=0.0,
+        proximal_strength=3.0, steps=1,
+    )  # fmt: skip
+    module = fresh_module()
+    private_trainer.train_privately(module, heavy_and_light(), silent)
+    assert not any(p.grad.any() for p in module.parameters())
+    noisy = replace(MECHANISM, proximal_strength=1e4, steps=20)
+    ends = []
+    for mechanism in (replace(noisy, proximal_strength=0.0), noisy):
+        module = fresh_module()
+        start = read_vector(module)
+        private_trainer.train_privately(module, heavy_and_light(), mechanism)
+        ends.append(np.linalg.norm(read_vector(module) - start))
+    assert ends[1] < 0.7 * ends[0]
+
+
 def test_an_empty_batch_is_noised_like_any_other():
     module, nobody = fresh_module(), replace(MECHANISM, sampling_probability=1e-9)
     private_trainer.train_privately(module, heavy_and_light(), nobody)
