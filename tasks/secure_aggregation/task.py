@@ -100,14 +100,25 @@ def aggregate_securely(
         terms = replace(terms, attempt=attempt + 1)
     if not apart or config.groups == 1:
         return run(cohort, terms)
-    groups = groups_possible(config.groups, len(members))
-    needed = parts_needed(config.combine, config.assumed_attackers)
-    summed = sum_in_groups(
-        terms, groups, lambda part: run(cohort.only(part.members), part),
-        needed=needed, dealt_as=dealt_as,
-    )  # fmt: skip
+    summed = _sum_in_groups(run, cohort, terms, config, dealt_as)
     _require_silos(summed.contributors, min_silos, purpose, round_number, config)
     return summed
+
+
+def _sum_in_groups(
+    run: Callable[..., SecureSum],
+    cohort: Cohort,
+    terms: AggregationTerms,
+    config: SecureAggregationConfig,
+    dealt_as: str,
+) -> SecureSum:
+    return sum_in_groups(
+        terms,
+        groups_possible(config.groups, len(terms.members)),
+        lambda part: run(cohort.only(part.members), part),
+        needed=parts_needed(config.combine, config.assumed_attackers),
+        dealt_as=dealt_as,
+    )
 
 
 def _bound_by_earlier_attempts(
