@@ -3,7 +3,7 @@
 Silos remember it on their disks and confirm no sum of other silos (PROTOCOL.md, 3). So
 the round is finished with exactly those, wherever it can be. If one of them is missing,
 it must wait; only if enough silos signed nothing yet are these summed without the
-others, whose list can then never be opened beside theirs.
+others. Lists that differ by one silo are never both opened: two thirds of each signed.
 """
 
 from __future__ import annotations
