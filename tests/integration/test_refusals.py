@@ -8,7 +8,7 @@ import yaml
 from data_contracts.records import RunStatus
 from data_contracts.settings.cohort import ComputeConfig
 from flows.cli import main
-from tasks.cohort import actor
+from tasks.cohort import staff
 from tasks.lineage.queries import runs
 from tasks.lineage.store import LineageStore
 from tests.simulators.small_federation import small_tree
@@ -63,7 +63,7 @@ def test_a_lost_quorum_stops_the_run_and_names_the_missing_silo(train, tmp_path,
 def test_hardware_that_no_node_offers_is_a_config_error(
     train, tmp_path, silos, monkeypatch
 ):
-    monkeypatch.setattr(actor, "START_SECONDS", 8.0)
+    monkeypatch.setattr(staff, "START_SECONDS", 8.0)
     wants = ComputeConfig(custom_resources={"silo:moon": 1})
     members = [silos[0].model_copy(update={"compute": wants}), *silos[1:]]
     status, told = train(small_tree(members, tmp_path / "output"))
