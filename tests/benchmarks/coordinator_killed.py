@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
 import yaml
 
 from data_contracts.records import RunStatus
@@ -40,7 +41,9 @@ LONGEST_SECONDS = 300.0
 
 def main() -> None:
     """Print every figure."""
-    with tempfile.TemporaryDirectory(prefix="silorec-kill-") as name:
+    with tempfile.TemporaryDirectory(
+        prefix="silorec-kill-", ignore_cleanup_errors=True
+    ) as name:
         measure_silorec(Path(name))
         for rival in RIVALS:
             if rival.package != "ray":
@@ -140,10 +143,13 @@ def kill_when(
     while not begun() and process.poll() is None and time.monotonic() < give_up:
         time.sleep(0.02)
     assert process.poll() is None, "it ended before it could be killed"
+    helpers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    os.killpg(process.pid, signal.SIGKILL)
-    time.sleep(2.0)
+    for helper in helpers:
+        with suppress(psutil.NoSuchProcess):
+            helper.kill()
+    psutil.wait_procs(helpers, timeout=10)
 
 
 def finish(command: list[str], options: dict[str, str]) -> None:
@@ -152,7 +158,7 @@ def finish(command: list[str], options: dict[str, str]) -> None:
 
 
 def start(command: list[str], options: dict[str, str]) -> subprocess.Popen[bytes]:
-    """In a process group of its own, saying nothing."""
+    """In a session of its own, saying nothing."""
     return subprocess.Popen(
         command,
         cwd=ROOT,
