@@ -139,6 +139,15 @@ class FederatedTrainingConfig(Section):
         return self.contracts.model_copy(update={"tell_counts": False})
 
     @property
+    def decided_training(self) -> LocalTrainingConfig:
+        """The local recipe, with `scored_items` decided."""
+        if self.local_training.scored_items != "auto":
+            return self.local_training
+        ranked = self.evaluation.candidates
+        scored = "stocked" if ranked == "silo-catalogue" else "vocabulary"
+        return self.local_training.model_copy(update={"scored_items": scored})
+
+    @property
     def moving_optimizer(self) -> ServerOptimizerConfig:
         """What moves the global model: with joint noise, Adam along mean gradients."""
         if self.privacy.mode != "joint":

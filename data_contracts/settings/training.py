@@ -73,6 +73,14 @@ class LocalTrainingConfig(Section):
     clip_norm: float = Field(
         5.0, gt=0, description="Gradients are clipped to this L2 norm."
     )
+    scored_items: Literal["auto", "stocked", "vocabulary"] = Field(
+        "auto",
+        description="Items that compete in the loss. stocked: what the silo's "
+        "catalogue has or its people used, which is better where catalogues differ, "
+        "and the same where they do not. vocabulary: every item of every silo, so that "
+        "each silo moves each row of the item table; private runs always do. auto: "
+        "those that evaluation.candidates ranks.",
+    )
     windows: Literal["random", "last"] = Field(
         "random",
         description="Which `context` items of a longer history a pass reads: a "

@@ -16,8 +16,10 @@ from data_contracts.workspace import Contribution, SiloWorkspace
 from models.parameters import Vector, read_vector, vector_hash, write_vector
 from models.recommenders.sequence_recommender import SequenceRecommender
 from models.recommenders.warm import warm_recommender
+from models.scored_items import ScoredItems
 from models.sequences import SequenceData
 from models.weighted_mean import shortened
+from tasks.local_training.choice_of_people import scored_items
 from tasks.local_training.silo_side import RoundJob
 from tasks.local_training.trainer import (
     autocast,
@@ -47,7 +49,11 @@ def train_sample(
     data, module = workspace.get(SequenceData), warm_recommender(workspace, job.model)
     write_vector(module, global_model)
     losses, seconds = _timed_batches(
-        module, data, job, training_seed(job.training.seed, workspace.silo, 0)
+        module,
+        data,
+        job,
+        training_seed(job.training.seed, workspace.silo, 0),
+        scored_items(workspace, job.training, module.items.weight.device),
     )
     began = time.monotonic()
     weight = (
@@ -77,7 +83,11 @@ def train_sample(
 
 
 def _timed_batches(
-    module: SequenceRecommender, data: SequenceData, job: RoundJob, seed: int
+    module: SequenceRecommender,
+    data: SequenceData,
+    job: RoundJob,
+    seed: int,
+    scored: ScoredItems | None,
 ) -> tuple[list[float], list[float]]:
     """(loss, seconds) of each batch; making it is part of its time."""
     device = module.items.weight.device
@@ -91,7 +101,7 @@ def _timed_batches(
         began = time.monotonic()
         for batch in islice(_endless(data, job, seed), SAMPLE_BATCHES + 1):
             with autocast(job.training, device):
-                loss = batch_loss(module, batch.to(device), product)
+                loss = batch_loss(module, batch.to(device), product, scored)
             losses.append(step(module, optimizer, loss, job.training.clip_norm))
             seconds.append(time.monotonic() - began - sum(seconds))
             if sum(seconds[1:]) > SAMPLE_SECONDS:

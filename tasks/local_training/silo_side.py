@@ -37,6 +37,7 @@ from models.row_admission import RowAdmission
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems, Vocabulary
 from models.weighted_mean import UpdateEncoding, shortened
+from tasks.local_training.choice_of_people import scored_items
 from tasks.local_training.commitments import commit_to, opens
 from tasks.local_training.kept_updates import (
     KeptUpdate,
@@ -114,7 +115,7 @@ class RoundJob:
                 config.local_training.learning_rate, config.schedule, round_number, cuts
             ),
             model=config.model,
-            training=config.local_training,
+            training=config.decided_training,
             encoding=encoding,
             weight_unit=1.0 / total_examples if by_examples else None,
             num_silos=len(silos),
@@ -128,7 +129,9 @@ class RoundJob:
         """What every contribution to the sum of this round must be."""
         return InputKind(self.encoding.ring_bits, self.encoding.fingerprint, model_hash)
 
-    def made_of(self, model_hash: str, data: SequenceData) -> str:
+    def made_of(
+        self, model_hash: str, data: SequenceData, stocked: StockedItems
+    ) -> str:
         """SHA-256 of everything that an update follows from."""
         parts = (
             model_hash, self.encoding.fingerprint, self.round_number,
@@ -136,7 +139,7 @@ class RoundJob:
             self.training.model_dump_json(), self.weight_unit, self.num_silos,
         )  # fmt: skip
         digest = hashlib.sha256(repr(parts).encode())
-        for array in (data.items, data.offsets, data.train_end):
+        for array in (data.items, data.offsets, data.train_end, stocked.mask):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
@@ -152,7 +155,8 @@ def train_round(
         NotFiniteError: loss or update is NaN or infinite; nothing is shelved.
     """
     model_hash = vector_hash(global_model)
-    key = job.made_of(model_hash, workspace.get(SequenceData))
+    data, stocked = workspace.get(SequenceData), workspace.get(StockedItems)
+    key = job.made_of(model_hash, data, stocked)
     kept = kept_update(workspace.folder, workspace.run_id, job.round_number)
     if kept is None or kept.key != key:
         kept = _trained(workspace, global_model, job, key)
@@ -174,6 +178,7 @@ def _trained(
         context=job.model.context,
         learning_rate=job.learning_rate,
         seed=training_seed(job.training.seed, workspace.silo, job.round_number),
+        scored=scored_items(workspace, job.training, module.items.weight.device),
         on_progress=lambda fraction: _tell(workspace, fraction),
     )
     seconds = time.monotonic() - began
@@ -240,7 +245,7 @@ class AloneJob:
         """The comparison that belongs to a run."""
         return cls(
             model=config.model,
-            training=config.local_training,
+            training=config.decided_training,
             schedule=config.schedule,
             evaluation=config.evaluation,
         )
@@ -255,6 +260,7 @@ def train_alone(workspace: SiloWorkspace, initial_model: Vector, job: AloneJob) 
     """
     data, module = workspace.get(SequenceData), warm_recommender(workspace, job.model)
     write_vector(module, initial_model)
+    scored = scored_items(workspace, job.training, module.items.weight.device)
     best, best_round, best_model = -1.0, 0, initial_model
     for round_number in range(1, job.schedule.rounds + 1):
         _tell(workspace, (round_number - 1) / job.schedule.rounds)
@@ -267,6 +273,7 @@ def train_alone(workspace: SiloWorkspace, initial_model: Vector, job: AloneJob) 
                 job.evaluation.alone_learning_rate, job.schedule, round_number, cuts=0
             ),
             seed=training_seed(job.training.seed, workspace.silo, round_number),
+            scored=scored,
         )
         ranking = rank_held_out(
             history_scorer(module, job.model.context),

@@ -21,6 +21,7 @@ from data_contracts.settings.training import LocalTrainingConfig
 from models.losses import full_cross_entropy
 from models.proximal import ProximalTerm
 from models.recommenders.sequence_recommender import SequenceRecommender
+from models.scored_items import ScoredItems
 from models.sequences import SequenceData, right_padded
 
 Optimizer = torch.optim.Optimizer
@@ -48,6 +49,7 @@ def train(
     context: int,
     learning_rate: float,
     seed: int,
+    scored: ScoredItems | None = None,
     on_progress: OnProgress = lambda fraction: None,
 ) -> float:
     """Train `module` in place for `config.epochs` passes, or until it has to stop.
@@ -59,6 +61,7 @@ def train(
         context: items of a history that a pass reads.
         learning_rate: of this round.
         seed: of data order, windows and dropout.
+        scored: the items that compete in the loss; None: all.
         on_progress: called with the fraction done.
 
     Returns:
@@ -83,7 +86,7 @@ def train(
             if begun:
                 losses = []
             with autocast(config, device):
-                loss = batch_loss(module, batch.to(device), product)
+                loss = batch_loss(module, batch.to(device), product, scored)
             losses.append(step(module, optimizer, loss, config.clip_norm, proximal))
             on_progress(limit.fraction_after_step(done))
     return float(np.mean(losses)) if losses else 0.0
@@ -197,17 +200,29 @@ def window(
 
 
 def batch_loss(
-    module: SequenceRecommender, items: Tensor, product: torch.dtype
+    module: SequenceRecommender,
+    items: Tensor,
+    product: torch.dtype,
+    scored: ScoredItems | None = None,
 ) -> Tensor:
-    """Next-item cross entropy over all real positions of items [B, L + 1]."""
+    """Next-item cross entropy over all real positions of items [B, L + 1].
+
+    Args:
+        module: the model.
+        items: histories, padded with -1.
+        product: dtype of the catalogue-wide products.
+        scored: the items that compete; None: all.
+    """
     inputs, targets = items[:, :-1], items[:, 1:]
     real = targets >= 0
     hidden = module.encode(inputs.clamp(min=0))[real]  # [N, D]
-    hidden, table = hidden.float(), module.items.weight
+    hidden, table, targets = hidden.float(), module.items.weight, targets[real]
     if module.item_bias is not None:  # one more coordinate, which is always 1
         hidden = torch.cat([hidden, torch.ones_like(hidden[:, :1])], dim=1)
         table = torch.cat([table, module.item_bias[:, None]], dim=1)
-    return full_cross_entropy(hidden, table, targets[real], product)
+    if scored is not None:
+        table, targets = scored.among(table, targets)
+    return full_cross_entropy(hidden, table, targets, product)
 
 
 def product_dtype(config: LocalTrainingConfig, device: torch.device) -> torch.dtype:

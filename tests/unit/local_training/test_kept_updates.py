@@ -11,7 +11,7 @@ import pytest
 from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.workspace import Contribution, SiloWorkspace
 from models.recommenders.building import initial_vector
-from models.vocabulary import Vocabulary
+from models.vocabulary import StockedItems, Vocabulary
 from tasks.local_training import silo_side
 from tasks.local_training.kept_updates import kept_update, last_error
 from tasks.local_training.silo_side import RoundJob, forget_rounds, train_round
@@ -44,6 +44,7 @@ def started(folder, seed: int = 0) -> SiloWorkspace:
     (workspace,) = InProcessCohort(["north"], folder).workspaces.values()
     workspace.put(cycling_users(20, ITEMS, length=9, seed=seed))
     workspace.put(VOCABULARY)
+    workspace.put(StockedItems(np.ones(ITEMS, dtype=bool)))
     return workspace
 
 
