@@ -81,10 +81,10 @@ class LocalTrainingConfig(Section):
         "each silo moves each row of the item table; private runs always do. auto: "
         "those that evaluation.candidates ranks.",
     )
-    windows: Literal["random", "last"] = Field(
+    windows: Literal["random", "last", "all"] = Field(
         "random",
         description="Which `context` items of a longer history a pass reads: a "
-        "random window or the last one.",
+        "random window, the last one, or one after the other until all are read.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",

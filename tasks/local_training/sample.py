@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -28,6 +27,7 @@ from tasks.local_training.trainer import (
     make_optimizer,
     product_dtype,
     step,
+    steps_in_round,
     training_seed,
 )
 
@@ -73,8 +73,7 @@ def train_sample(
     workspace.put(Contribution(encoded.words, kind))
     encoding_seconds = time.monotonic() - began
     pace = float(np.mean(seconds[1:] or seconds)) if seconds else 0.0
-    users = int((data.train_end >= 2).sum())
-    in_a_round = job.training.epochs * math.ceil(users / job.training.batch_size)
+    in_a_round = steps_in_round(data, job.training, job.model.context)
     return TrainingSample(
         seconds_per_batch=coarse(pace),
         round_seconds=coarse(in_a_round * pace + encoding_seconds),

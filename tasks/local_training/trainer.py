@@ -7,6 +7,7 @@ bits on the same hardware, so a retried or replayed round is the same round.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -174,29 +175,50 @@ def batches(
     """
     users = np.flatnonzero(data.train_end >= 2)
     order.shuffle(users)
-    for start in range(0, len(users), config.batch_size):
-        chosen = users[start : start + config.batch_size]
-        windows = [
-            window(data.training_history(user), context + 1, config, order)
-            for user in chosen
-        ]
-        items, lengths = right_padded(windows)
-        items[np.arange(items.shape[1]) >= lengths[:, None]] = -1
-        yield min(1.0, (start + len(chosen)) / len(users)), torch.from_numpy(items)
+    waiting: list[NDArray[np.int32]] = []
+    for done, user in enumerate(users, start=1):
+        waiting += windows(data.training_history(user), context, config, order)
+        while len(waiting) >= config.batch_size or (waiting and done == len(users)):
+            chosen = waiting[: config.batch_size]
+            waiting = waiting[config.batch_size :]
+            items, lengths = right_padded(chosen)
+            items[np.arange(items.shape[1]) >= lengths[:, None]] = -1
+            yield done / len(users), torch.from_numpy(items)
 
 
-def window(
+def steps_in_round(
+    data: SequenceData, config: LocalTrainingConfig, context: int
+) -> int:
+    """Steps of a round, on average over where stretches begin."""
+    lengths = data.train_end[data.train_end >= 2]
+    many = config.windows == "all"
+    stretches = np.where(
+        many & (lengths > context + 1), 1 + (lengths - 2) / context, 1
+    ).sum()
+    steps = config.epochs * math.ceil(stretches / config.batch_size)
+    return min(steps, config.max_steps or steps)
+
+
+def windows(
     history: NDArray[np.int32],
-    length: int,
+    context: int,
     config: LocalTrainingConfig,
     order: np.random.Generator,
-) -> NDArray[np.int32]:
-    """`length` consecutive items: a random stretch or the last one."""
-    spare = len(history) - length
+) -> list[NDArray[np.int32]]:
+    """What a pass reads of a history: stretches of `context` items and a target more.
+
+    Those of `all` overlap by one item, so that each item but the first is a target
+    once; where they begin is drawn anew in each pass.
+    """
+    spare = len(history) - (context + 1)
     if spare <= 0:
-        return history
+        return [history]
+    if config.windows == "all":
+        first = -int(order.integers(context))
+        starts = range(first, len(history) - 1, context)
+        return [history[max(0, s) : s + context + 1] for s in starts]
     start = int(order.integers(spare + 1)) if config.windows == "random" else spare
-    return history[start : start + length]
+    return [history[start : start + context + 1]]
 
 
 def batch_loss(

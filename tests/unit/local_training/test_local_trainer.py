@@ -14,6 +14,7 @@ from tasks.local_training.trainer import (
     batch_loss,
     batches,
     product_dtype,
+    steps_in_round,
     train,
     training_seed,
 )
@@ -235,6 +236,38 @@ def test_a_long_history_is_read_through_a_window(windows, starts):
         assert batch.tolist() == [[begin, begin + 1, begin + 2, begin + 3]]
         seen.add(begin - first)
     assert seen == starts
+
+
+@pytest.mark.parametrize("length", [2, 5, 6, 7, 9, 14, 40])
+def test_all_windows_make_every_item_but_the_first_a_target_once(length):
+    data = cycling_users(users=1, items=100, length=length + 2)
+    history = data.training_history(0).tolist()
+    starts = set()
+    order = np.random.default_rng(0)
+    for _ in range(50):
+        read = batches(data, recipe(windows="all", batch_size=2), 5, order)
+        rows = [[i for i in row if i >= 0] for _, b in read for row in b.tolist()]
+        assert [item for row in rows for item in row[1:]] == history[1:]
+        assert max(map(len, rows)) <= 6
+        starts.add(len(rows[0]))
+    assert len(starts) == (5 if length > 6 else 1)
+
+
+def test_batches_of_all_windows_are_full_but_the_last():
+    data = cycling_users(users=7, items=100, length=30)
+    sizes = [len(b) for _, b in one_pass(data, recipe(windows="all", batch_size=8))]
+    assert set(sizes[:-1]) == {8}
+    assert 0 < sizes[-1] <= 8
+
+
+@pytest.mark.parametrize("windows", ["last", "all"])
+def test_the_steps_of_a_round_are_foretold(windows):
+    data = cycling_users(users=64, items=100, length=30)
+    config = recipe(windows=windows, batch_size=8)
+    order = np.random.default_rng(0)
+    passes = [len([*batches(data, config, 7, order)]) for _ in range(20)]
+    foretold = steps_in_round(data, config, 7) / config.epochs
+    assert foretold == pytest.approx(np.mean(passes), rel=0.06)
 
 
 def test_progress_rises_to_one():
