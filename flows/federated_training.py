@@ -319,16 +319,17 @@ def train_while_quorum_lasts(
             )
             results.append(evaluate_alone(cohort, sum_securely, test))
             if pooled is not None:
-                results.append(
+                results += [
                     evaluate_on_silos(
                         cohort,
                         sum_securely,
                         pooled,
-                        test,
+                        question,
                         Subject.POOLED,
                         with_coverage=True,
                     )
-                )
+                    for question in (validation, test)
+                ]
         metrics = [
             row
             for result in results
