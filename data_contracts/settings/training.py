@@ -81,10 +81,10 @@ class LocalTrainingConfig(Section):
         "each silo moves each row of the item table; private runs always do. auto: "
         "those that evaluation.candidates ranks.",
     )
-    windows: Literal["random", "last", "all"] = Field(
-        "random",
-        description="Which `context` items of a longer history a pass reads: a "
-        "random window, the last one, or one after the other until all are read.",
+    windows: Literal["all", "random", "last"] = Field(
+        "all",
+        description="What a pass reads of a history longer than `context` items: "
+        "window after window until all is read, a random one, or the last one.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
