@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_contracts.errors import NotFiniteError
 from data_contracts.settings.training import LocalTrainingConfig
@@ -27,6 +28,13 @@ Optimizer = torch.optim.Optimizer
 OnProgress = Callable[[float], None]
 
 BETAS = (0.9, 0.98)
+
+
+class Correction(Protocol):
+    """Something that changes the gradients of every step, once they are clipped."""
+
+    def add_gradient(self) -> None:
+        """Change the gradients that are there."""
 
 
 def make_optimizer(
@@ -49,6 +57,7 @@ def train(
     learning_rate: float,
     seed: int,
     on_progress: OnProgress = lambda fraction: None,
+    corrections: Sequence[Correction] = (),
 ) -> float:
     """Train `module` in place for `config.epochs` passes, or until it has to stop.
 
@@ -60,6 +69,7 @@ def train(
         learning_rate: of this round.
         seed: of data order, windows and dropout.
         on_progress: called with the fraction done.
+        corrections: of every step's gradients, in this order.
 
     Returns:
         Mean loss per batch of the last pass begun, in nats; 0 without passes.
@@ -70,8 +80,8 @@ def train(
     device = module.items.weight.device
     product = product_dtype(config, device)
     optimizer = make_optimizer(module, config, learning_rate)
-    strength = config.proximal_strength
-    proximal = ProximalTerm(module, strength) if strength else None
+    if strength := config.proximal_strength:
+        corrections = (*corrections, ProximalTerm(module, strength))
     order, limit = np.random.default_rng(seed), Limit(config)
     losses: list[float] = []
     module.train()
@@ -84,7 +94,7 @@ def train(
                 losses = []
             with autocast(config, device):
                 loss = batch_loss(module, batch.to(device), product)
-            losses.append(step(module, optimizer, loss, config.clip_norm, proximal))
+            losses.append(step(module, optimizer, loss, config.clip_norm, corrections))
             on_progress(limit.fraction_after_step(done))
     return float(np.mean(losses)) if losses else 0.0
 
@@ -121,15 +131,15 @@ class Limit:
 
 
 def step(
-    module: SequenceRecommender,
+    module: nn.Module,
     optimizer: Optimizer,
     loss: Tensor,
     clip_norm: float,
-    proximal: ProximalTerm | None = None,
+    corrections: Sequence[Correction] = (),
 ) -> float:
     """One optimiser step; returns the loss.
 
-    The pull of `proximal` is added to the clipped gradient: a clip bounds what the
+    What `corrections` pull is added to the clipped gradient: a clip bounds what the
     data say.
     """
     value = float(loss.detach())
@@ -141,8 +151,8 @@ def step(
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
-    if proximal is not None:
-        proximal.add_gradient()
+    for correction in corrections:
+        correction.add_gradient()
     optimizer.step()
     return value
 
