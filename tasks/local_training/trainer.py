@@ -139,8 +139,8 @@ def step(
 ) -> float:
     """One optimiser step; returns the loss.
 
-    What `corrections` pull is added to the clipped gradient: a clip bounds what the
-    data say.
+    `corrections` change the gradient when it is clipped: a clip bounds what the data
+    say.
     """
     value = float(loss.detach())
     if not np.isfinite(value):
