@@ -120,6 +120,13 @@ class FederatedTrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _corrects_drift(self) -> FederatedTrainingConfig:
+        corrects = self.local_training.drift_correction != "none"
+        if corrects and (complaint := self._drift_complaint()):
+            raise ValueError(complaint)
+        return self
+
+    @model_validator(mode="after")
     def _keeps_its_privacy(self) -> FederatedTrainingConfig:
         if self.privacy.on and (complaint := self._privacy_complaint()):
             raise ValueError(complaint)
@@ -198,6 +205,25 @@ class FederatedTrainingConfig(Section):
             ),
         }
         return next((told for told, true in complaints.items() if true), "")
+
+    def _drift_complaint(self) -> str:
+        """What the other sections ask for that control variates do not go with."""
+        secure = self.secure_aggregation
+        complaints = {
+            "sends mean gradients, which privacy.mode has no noise for; set it to none "
+            "or privacy.mode to off": self.privacy.on,
+            "sums gradients, for whose range a narrow ring is too coarse; set "
+            "secure_aggregation.ring_bits to 32": secure.ring_bits < 32,
+            "needs the mean gradient of every row; set "
+            "secure_aggregation.min_silos_per_item to 1": secure.min_silos_per_item > 1,
+            "adds all silos up at once, and no defence compares control variates; set "
+            "secure_aggregation.groups to 1, combine to mean and norm_bound to null": (
+                secure.keeps_parts
+            ),
+        }
+        told = next((told for told, true in complaints.items() if true), "")
+        chosen = self.local_training.drift_correction
+        return told and f"local_training.drift_correction {chosen} {told}"
 
     def config_hash(self) -> str:
         """SHA-256 of the sections that may change the result, in canonical JSON."""

@@ -21,6 +21,7 @@ from flows.crashed_flow_runs import mark_as_crashed
 from flows.embedded_server import keep_every_task_run
 from flows.waiting import waiting_for_silos
 from models.agreement import agreement_hash
+from models.control_variates import round_start
 from models.sequences import Window
 from tasks.cohort.task import bring_silos_back, open_cohort
 from tasks.evaluation.silo_side import Question
@@ -184,7 +185,9 @@ def train_while_quorum_lasts(
         )
         require_sums_fit(
             {
-                "the model update": model.vector.size,
+                "the model update": (
+                    model.vector.size * config.local_training.update_vectors
+                ),
                 "transitions": num_transitions(config.evaluation, vocabulary.size),
             },
             config.secure_aggregation,
@@ -207,18 +210,19 @@ def train_while_quorum_lasts(
                 prepared.total_examples, vocabulary=vocabulary, admitted=admitted,
                 last_mean=state.last_mean, charged=charged.plan if charged else None,
             )  # fmt: skip
+            sent = round_start(state.model, state.variate, config.local_training)
             early = exchange_keys_early(
                 cohort,
                 "model update",
                 round_number,
                 config.secure_aggregation,
                 min_silos=config.cohort.min_silos,
-                kind=job.input_kind(state.model.vector_hash),
+                kind=job.input_kind(sent.vector_hash),
                 length=job.encoding.length,
                 deadline_seconds=config.cohort.deadline_seconds,
                 attempt=run.attempt,
             )
-            trained = train_on_silos(cohort, state.model.vector, job, config.cohort)
+            trained = train_on_silos(cohort, sent.vector, job, config.cohort)
             clock.lap("train")
             summed = aggregate_securely(
                 cohort.only(trained.values),
@@ -226,7 +230,7 @@ def train_while_quorum_lasts(
                 round_number,
                 config.secure_aggregation,
                 min_silos=config.cohort.min_silos,
-                kind=job.input_kind(state.model.vector_hash),
+                kind=job.input_kind(sent.vector_hash),
                 deadline_seconds=config.cohort.deadline_seconds,
                 apart=True,
                 early=early,
@@ -273,7 +277,7 @@ def train_while_quorum_lasts(
                     clipped_coordinates=mean.clipped,
                     noise_multiplier=job.noise_in(summed.contributors),
                     seconds=clock.seconds(),
-                    model_bytes=candidate.vector.nbytes,
+                    model_bytes=sent.vector.nbytes,
                     metrics=(
                         evaluation.records(run.run_id, round_number)
                         if evaluation
@@ -287,6 +291,7 @@ def train_while_quorum_lasts(
                     candidate if ruling.accepted else state.model,
                     ruling.standing,
                     mean.update,
+                    mean.variate,
                 ),
                 vocabulary,
             )

@@ -18,6 +18,7 @@ from data_contracts.preflight import CanaryRound, PreflightReport
 from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.stopwatch import Stopwatch, now_utc
 from flows.embedded_server import keep_every_task_run
+from models.control_variates import round_start
 from models.sequences import Window
 from tasks.cohort.task import open_cohort
 from tasks.evaluation.silo_side import Question
@@ -156,7 +157,12 @@ def preflight(
             )
             transitions = num_transitions(config.evaluation, vocabulary.size)
             require_sums_fit(
-                {"the model update": model.vector.size, "transitions": transitions},
+                {
+                    "the model update": (
+                        model.vector.size * config.local_training.update_vectors
+                    ),
+                    "transitions": transitions,
+                },
                 config.secure_aggregation,
             )
             checklist.add(*checks.check_policy(config, len(cohort.silos)))
@@ -167,7 +173,8 @@ def preflight(
                 config, 1, 0, cohort.silos, prepared.total_examples,
                 vocabulary=vocabulary, admitted=admitted,
             )  # fmt: skip
-            trained = train_sample_on_silos(cohort, model.vector, job, deadline)
+            sent = round_start(model, None, config.local_training)
+            trained = train_sample_on_silos(cohort, sent.vector, job, deadline)
             checklist.add(
                 checks.check_step(
                     "training", trained.values, trained.failures, quorum,
@@ -183,7 +190,7 @@ def preflight(
                 1,
                 config.secure_aggregation,
                 min_silos=quorum,
-                kind=job.input_kind(model.vector_hash),
+                kind=job.input_kind(sent.vector_hash),
                 deadline_seconds=deadline,
                 apart=True,
             )
@@ -225,7 +232,7 @@ def preflight(
                 words=job.encoding.length,
                 parameters=model.vector.size,
                 transitions=transitions,
-                model_bytes=model.vector.nbytes,
+                model_bytes=sent.vector.nbytes,
             )
     report = judge_preflight(checklist, canary, config, price_per_hour, free_output)
     publish_preflight(report)

@@ -16,6 +16,7 @@ from data_contracts.code_identity import code_hash
 from data_contracts.progress import announce
 from data_contracts.replay import Replay
 from flows.embedded_server import keep_every_task_run
+from models.control_variates import round_start
 from tasks.cohort.task import open_cohort
 from tasks.global_update.task import (
     initialise_global_model,
@@ -55,7 +56,8 @@ def replay(
         round_number: the round, from 1.
         output_folder: of the run.
         from_start: compute all rounds before it as well, which a server optimizer with
-            a memory and a narrow ring need anyway; the first that differs ends it.
+            a memory, a narrow ring and a drift correction need anyway; the first that
+            differs ends it.
     """
     recorded = read_recorded_rounds(
         output_folder, run, round_number, from_start=from_start
@@ -98,8 +100,11 @@ def replay(
                 vocabulary=vocabulary, admitted=admitted,
                 last_mean=None if mean is None else mean.update,
             )  # fmt: skip
+            sent = round_start(
+                model, None if mean is None else mean.variate, config.local_training
+            )
             cohort = hosts.only(told.commitments)
-            trained = train_on_silos(cohort, model.vector, job, config.cohort)
+            trained = train_on_silos(cohort, sent.vector, job, config.cohort)
             same = compare_with_commitments(
                 cohort.only(trained.values),
                 recorded.run_id,
@@ -112,7 +117,7 @@ def replay(
                 told.round_number,
                 config.secure_aggregation,
                 min_silos=config.cohort.min_silos,
-                kind=job.input_kind(model.vector_hash),
+                kind=job.input_kind(sent.vector_hash),
                 dealt_as=recorded.run_id,
                 deadline_seconds=config.cohort.deadline_seconds,
                 apart=True,

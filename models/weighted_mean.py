@@ -1,6 +1,7 @@
 """The weighted mean of silo updates, as what each silo puts into a secure sum.
 
-The vector, in order: w * model_delta, one fixed point per block of coordinates; then w,
+The vector, in order: w * model_delta, one fixed point per block of coordinates; with
+SCAFFOLD w * c_k, the silo's control variate, in a block of its own; then w,
 w * loss / LOSS_SCALE and the share of clipped coordinates, as digits. w is the silo's
 share of all training examples (or 1 / number of silos), so that sums stay within the
 range of one silo's, and weights, losses and clipping of one silo stay hidden.
@@ -50,6 +51,7 @@ class WeightedMean:
         loss: weighted mean training loss, in nats; NaN where silos do not tell it.
         clipped: coordinates beyond the clip bound, over all silos.
         remarks: silo -> what a defence did to the update it is in, where it did.
+        variate: float64 [d], the weighted mean of the control variates, if there are.
     """
 
     update: NDArray[np.float64]
@@ -57,6 +59,7 @@ class WeightedMean:
     loss: float
     clipped: int
     remarks: Mapping[str, str] = field(default_factory=dict)
+    variate: NDArray[np.float64] | None = None
 
     @property
     def norm(self) -> float:
@@ -102,6 +105,7 @@ class UpdateEncoding:
         blocks: of the flat vector, in order.
         admission: rows of the item table that take part; None: all.
         tells_loss: whether silos put their training loss in.
+        num_variates: coordinates at the end that are a control variate, d or none.
     """
 
     ring_bits: int
@@ -109,6 +113,7 @@ class UpdateEncoding:
     blocks: tuple[Block, ...]
     admission: RowAdmission | None = None
     tells_loss: bool = True
+    num_variates: int = 0
 
     @classmethod
     def of(
@@ -120,6 +125,7 @@ class UpdateEncoding:
         ring_bits: int = RING_BITS,
         last_mean: NDArray[np.floating] | None = None,
         admission: RowAdmission | None = None,
+        variate_range: float | None = None,
     ) -> UpdateEncoding:
         """The encoding of one round.
 
@@ -130,7 +136,14 @@ class UpdateEncoding:
             ring_bits: wished width; without a last mean update, 32.
             last_mean: float [d], the mean update of the round before.
             admission: rows of the item table that take part; None: all.
+            variate_range: a control variate follows the update, whose coordinates are
+                all within this; goes with the ring of 32 bits and all rows.
         """
+        if variate_range is not None:
+            assert ring_bits == RING_BITS
+            assert admission is None
+            both = Block(layout.size, clip), Block(layout.size, variate_range)
+            return cls(RING_BITS, num_silos, both, num_variates=layout.size)
         if ring_bits == RING_BITS or last_mean is None or not last_mean.any():
             blocks: tuple[Block, ...] = (Block(layout.size, clip),)
             return cls(RING_BITS, num_silos, blocks, admission)
@@ -154,7 +167,7 @@ class UpdateEncoding:
 
     @property
     def size(self) -> int:
-        """Coordinates d of the model."""
+        """Coordinates d of the model, and of the control variate if there is one."""
         return sum(block.size for block in self.blocks)
 
     @property
@@ -175,7 +188,7 @@ class UpdateEncoding:
         """One silo's contribution.
 
         Args:
-            model_delta: float32 [d].
+            model_delta: float32 [d], or [2 d] with the control variate behind it.
             weight: the silo's share, 0 ... 1.
             loss: in nats.
             dither: rounds at random in the rings of 16 and 8 bits.
@@ -209,7 +222,11 @@ class UpdateEncoding:
         if self.admission:
             update = self.admission.spread(update, self.size)
         loss = loss * scale * LOSS_SCALE if self.tells_loss else math.nan
-        return WeightedMean(update, weight, loss, round(clipped * self.size))
+        clipped = round(clipped * self.size)
+        if not self.num_variates:
+            return WeightedMean(update, weight, loss, clipped)
+        update, variate = np.split(update, [-self.num_variates])
+        return WeightedMean(update, weight, loss, clipped, variate=variate)
 
     def _words(
         self, sent: NDArray[np.floating], scale: float, dither: Dither | None

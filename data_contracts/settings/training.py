@@ -101,6 +101,12 @@ class LocalTrainingConfig(Section):
         description="FedProx: pull towards the model that the round began with (mu); "
         "0: none.",
     )
+    drift_correction: Literal["none", "scaffold"] = Field(
+        "none",
+        description="scaffold: each step is corrected by the mean gradient of all "
+        "silos less the silo's own, for silos whose data differ; twice the bytes of a "
+        "round. Proven for optimizer sgd.",
+    )
     max_steps: int | None = Field(
         None,
         ge=1,
@@ -120,6 +126,11 @@ class LocalTrainingConfig(Section):
         description="An update longer than this L2 norm is shortened to it inside the "
         "silo, before it is weighted and encoded; left out: not bounded.",
     )
+
+    @property
+    def update_vectors(self) -> int:
+        """Vectors of the model's length in an update: it, and a control variate."""
+        return 1 if self.drift_correction == "none" else 2
 
 
 class ScheduleConfig(Section):

@@ -60,6 +60,7 @@ class RunState:
             encoding follows from it.
         agreement: hash of what the silos agreed on before round 1; empty if unknown.
         total_examples: that rounds are weighted by; 0 if unknown.
+        variate: float64 [d], mean control variate of the silos; None: zero, or none.
     """
 
     round_number: int
@@ -74,6 +75,7 @@ class RunState:
     last_mean: NDArray[np.float64] | None
     agreement: str = ""
     total_examples: int = 0
+    variate: NDArray[np.float64] | None = None
 
     @classmethod
     def at_start(
@@ -113,6 +115,7 @@ class RunState:
         model: GlobalModel,
         standing: Standing,
         last_mean: NDArray[np.float64],
+        variate: NDArray[np.float64] | None = None,
     ) -> RunState:
         """The state after one more round; `recorded` completes it."""
         return replace(
@@ -121,6 +124,7 @@ class RunState:
             model=model,
             standing=standing,
             last_mean=last_mean,
+            variate=variate,
         )
 
     def recorded(self, version: ModelVersionRecord) -> RunState:
@@ -221,6 +225,7 @@ def read_state(
         last_mean=tensors.get("last_mean"),
         agreement=told.get("agreement", ""),
         total_examples=told.get("total_examples", 0),
+        variate=tensors.get("variate"),
     )
     return state, decoded_commit(told["commit"])
 
@@ -278,6 +283,8 @@ def _remembered(
         kept |= {"first": memory.first, "second": memory.second}
     if config.secure_aggregation.ring_bits < 32 and state.last_mean is not None:
         kept["last_mean"] = state.last_mean
+    if state.variate is not None:
+        kept["variate"] = state.variate
     return kept
 
 

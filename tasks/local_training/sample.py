@@ -12,6 +12,7 @@ from torch import Tensor
 
 from data_contracts.preflight import TrainingSample, coarse
 from data_contracts.workspace import Contribution, SiloWorkspace
+from models.control_variates import DriftCorrection
 from models.parameters import Vector, read_vector, vector_hash, write_vector
 from models.recommenders.sequence_recommender import SequenceRecommender
 from models.recommenders.warm import warm_recommender
@@ -37,23 +38,31 @@ SAMPLE_SECONDS = 3.0
 
 
 def train_sample(
-    workspace: SiloWorkspace, global_model: Vector, job: RoundJob
+    workspace: SiloWorkspace, sent: Vector, job: RoundJob
 ) -> TrainingSample:
     """Train a few batches, and shelve their update for a secure sum.
 
     The update is encoded as a round's is; nothing of it is kept or committed to.
 
+    Args:
+        workspace: of the silo.
+        sent: the vector of a `RoundStart`.
+        job: the recipe of a round.
+
     Raises:
         NotFiniteError: loss or update is NaN or infinite; nothing is shelved.
     """
     data, module = workspace.get(SequenceData), warm_recommender(workspace, job.model)
+    global_model, shared = job.received(sent)
     write_vector(module, global_model)
+    drift = DriftCorrection(module, shared, None) if shared is not None else None
     losses, seconds = _timed_batches(
         module,
         data,
         job,
         training_seed(job.training.seed, workspace.silo, 0),
         scored_items(workspace, job.training, module.items.weight.device),
+        drift,
     )
     began = time.monotonic()
     weight = (
@@ -63,13 +72,14 @@ def train_sample(
     )
     model_delta = read_vector(module)
     model_delta -= global_model
+    update = shortened(model_delta, job.training.max_update_norm)
     encoded = job.encoding.encode(
-        shortened(model_delta, job.training.max_update_norm),
+        np.concatenate([update, drift.mean_gradient()]) if drift else update,
         weight,
         float(np.mean(losses)) if losses else 0.0,
         dither=np.random.default_rng().random,
     )
-    kind = job.input_kind(vector_hash(global_model))
+    kind = job.input_kind(vector_hash(sent))
     workspace.put(Contribution(encoded.words, kind))
     encoding_seconds = time.monotonic() - began
     pace = float(np.mean(seconds[1:] or seconds)) if seconds else 0.0
@@ -87,11 +97,13 @@ def _timed_batches(
     job: RoundJob,
     seed: int,
     scored: ScoredItems | None,
+    drift: DriftCorrection | None = None,
 ) -> tuple[list[float], list[float]]:
     """(loss, seconds) of each batch; making it is part of its time."""
     device = module.items.weight.device
     product = product_dtype(job.training, device)
     optimizer = make_optimizer(module, job.training, job.learning_rate)
+    clip_norm, corrections = job.training.clip_norm, (drift,) if drift else ()
     losses: list[float] = []
     seconds: list[float] = []
     module.train()
@@ -101,7 +113,7 @@ def _timed_batches(
         for batch in islice(_endless(data, job, seed), SAMPLE_BATCHES + 1):
             with autocast(job.training, device):
                 loss = batch_loss(module, batch.to(device), product, scored)
-            losses.append(step(module, optimizer, loss, job.training.clip_norm))
+            losses.append(step(module, optimizer, loss, clip_norm, corrections))
             seconds.append(time.monotonic() - began - sum(seconds))
             if sum(seconds[1:]) > SAMPLE_SECONDS:
                 break

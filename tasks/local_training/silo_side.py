@@ -22,6 +22,7 @@ from data_contracts.settings.training import (
     ScheduleConfig,
 )
 from data_contracts.workspace import Contribution, InputKind, SiloWorkspace
+from models.control_variates import DriftCorrection
 from models.full_ranking import rank_held_out
 from models.learning_rate import round_learning_rate
 from models.parameters import (
@@ -44,7 +45,7 @@ from tasks.local_training.kept_updates import (
     forget_updates,
     keep_update,
     kept_update,
-    last_error,
+    last_update,
 )
 from tasks.local_training.trainer import train, training_seed
 
@@ -107,6 +108,10 @@ class RoundJob:
             admission=None
             if admitted is None
             else RowAdmission.of(admitted, layout, ITEM_TABLE),
+            # A mean of clipped gradients is within their clip, and its weight within 1.
+            variate_range=None
+            if config.local_training.drift_correction == "none"
+            else config.local_training.clip_norm,
         )
         by_examples = config.server_optimizer.weighting == "examples"
         return cls(
@@ -120,6 +125,13 @@ class RoundJob:
             weight_unit=1.0 / total_examples if by_examples else None,
             num_silos=len(silos),
         )
+
+    def received(self, sent: Vector) -> tuple[Vector, Vector | None]:
+        """(model [d], control variate of all [d] or None) of a `RoundStart`."""
+        if not self.encoding.num_variates:
+            return sent, None
+        model, shared = np.split(sent, 2)
+        return model, shared
 
     def noise_in(self, contributors: Collection[str]) -> float:
         """None: only `PrivateJob` has noise."""
@@ -145,32 +157,41 @@ class RoundJob:
 
 
 def train_round(
-    workspace: SiloWorkspace, global_model: Vector, job: RoundJob
+    workspace: SiloWorkspace, sent: Vector, job: RoundJob
 ) -> TrainingReceipt:
     """Train on the silo's data and shelve the encoded update for the secure sum.
 
     Once: asked again for the same round, the silo shelves what it made then.
 
+    Args:
+        workspace: of the silo.
+        sent: the vector of a `RoundStart`.
+        job: the round's recipe.
+
     Raises:
         NotFiniteError: loss or update is NaN or infinite; nothing is shelved.
     """
-    model_hash = vector_hash(global_model)
+    model_hash = vector_hash(sent)
     data, stocked = workspace.get(SequenceData), workspace.get(StockedItems)
     key = job.made_of(model_hash, data, stocked)
     kept = kept_update(workspace.folder, workspace.run_id, job.round_number)
     if kept is None or kept.key != key:
-        kept = _trained(workspace, global_model, job, key)
+        kept = _trained(workspace, sent, job, key)
         keep_update(workspace.folder, workspace.run_id, job.round_number, kept)
     workspace.put(Contribution(kept.words, job.input_kind(model_hash)))
     return kept.receipt
 
 
 def _trained(
-    workspace: SiloWorkspace, global_model: Vector, job: RoundJob, key: str
+    workspace: SiloWorkspace, sent: Vector, job: RoundJob, key: str
 ) -> KeptUpdate:
     began = time.monotonic()
     data, module = workspace.get(SequenceData), warm_recommender(workspace, job.model)
+    global_model, shared = job.received(sent)
     write_vector(module, global_model)
+    last = last_update(workspace.folder, workspace.run_id, job.round_number)
+    own = last.variate if last else None
+    drift = DriftCorrection(module, shared, own) if shared is not None else None
     loss = train(
         module,
         data,
@@ -180,6 +201,7 @@ def _trained(
         seed=training_seed(job.training.seed, workspace.silo, job.round_number),
         scored=scored_items(workspace, job.training, module.items.weight.device),
         on_progress=lambda fraction: _tell(workspace, fraction),
+        corrections=(drift,) if drift else (),
     )
     seconds = time.monotonic() - began
     weight = (
@@ -190,19 +212,20 @@ def _trained(
     model_delta = read_vector(module)
     model_delta -= global_model
     model_delta = shortened(model_delta, job.training.max_update_norm)
+    variate = drift.mean_gradient() if drift else None
     seed = training_seed(job.training.seed, workspace.silo, job.round_number)
     encoded = job.encoding.encode(
-        model_delta,
+        model_delta if variate is None else np.concatenate([model_delta, variate]),
         weight,
         loss,
         dither=np.random.default_rng([seed, 1]).random,
         # What rounding took from the last contribution is made good in this one.
-        carried=last_error(workspace.folder, workspace.run_id, job.round_number),
+        carried=last.error if last else None,
     )
     round_key = f"{workspace.run_id}/{job.round_number}"
     commitment = commit_to(encoded.words, workspace.folder, round_key)
     receipt = TrainingReceipt(commitment, seconds, code_hash())
-    return KeptUpdate(key, encoded.words, encoded.error, receipt)
+    return KeptUpdate(key, encoded.words, encoded.error, receipt, variate)
 
 
 def forget_rounds(workspace: SiloWorkspace) -> None:

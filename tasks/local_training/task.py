@@ -35,7 +35,7 @@ from tasks.local_training.silo_side import (
 )
 def train_on_silos(
     cohort: Cohort,
-    global_model: Vector,
+    sent: Vector,
     job: RoundJob | PrivateJob,
     config: CohortConfig,
 ) -> SiloReplies[TrainingReceipt]:
@@ -43,7 +43,7 @@ def train_on_silos(
 
     Args:
         cohort: silos that hold sequences.
-        global_model: float32 [d].
+        sent: the vector of a `RoundStart`.
         job: the round's recipe.
         config: deadline and quorum.
 
@@ -53,7 +53,7 @@ def train_on_silos(
     announce().stage(f"Round {job.round_number}: training at {len(cohort.silos)} silos")
     replies = cohort.call(
         train_round_privately if isinstance(job, PrivateJob) else train_round,
-        cohort.broadcast(global_model),
+        cohort.broadcast(sent),
         job,
         deadline_seconds=config.deadline_seconds,
         retry=True,
@@ -72,20 +72,20 @@ def train_on_silos(
 
 @task(name="Train a sample on silos", cache_policy=NO_CACHE)
 def train_sample_on_silos(
-    cohort: Cohort, global_model: Vector, job: RoundJob, deadline_seconds: float
+    cohort: Cohort, sent: Vector, job: RoundJob, deadline_seconds: float
 ) -> SiloReplies[TrainingSample]:
     """A few batches at every silo, timed; their updates stay in the silos.
 
     Args:
         cohort: silos that hold sequences.
-        global_model: float32 [d].
+        sent: the vector of a `RoundStart`.
         job: the recipe of a round.
         deadline_seconds: silos that take longer are failed.
     """
     announce().stage(f"Training a few batches at {len(cohort.silos)} silos")
     return cohort.call(
         train_sample,
-        cohort.broadcast(global_model),
+        cohort.broadcast(sent),
         job,
         deadline_seconds=deadline_seconds,
     )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_contracts.errors import NotFiniteError
 from data_contracts.settings.training import LocalTrainingConfig
@@ -29,6 +30,13 @@ Optimizer = torch.optim.Optimizer
 OnProgress = Callable[[float], None]
 
 BETAS = (0.9, 0.98)
+
+
+class Correction(Protocol):
+    """Something that changes the gradients of every step, once they are clipped."""
+
+    def add_gradient(self) -> None:
+        """Change the gradients that are there."""
 
 
 def make_optimizer(
@@ -52,6 +60,7 @@ def train(
     seed: int,
     scored: ScoredItems | None = None,
     on_progress: OnProgress = lambda fraction: None,
+    corrections: Sequence[Correction] = (),
 ) -> float:
     """Train `module` in place for `config.epochs` passes, or until it has to stop.
 
@@ -64,6 +73,7 @@ def train(
         seed: of data order, windows and dropout.
         scored: the items that compete in the loss; None: all.
         on_progress: called with the fraction done.
+        corrections: of every step's gradients, in this order.
 
     Returns:
         Mean loss per batch of the last pass begun, in nats; 0 without passes.
@@ -74,8 +84,8 @@ def train(
     device = module.items.weight.device
     product = product_dtype(config, device)
     optimizer = make_optimizer(module, config, learning_rate)
-    strength = config.proximal_strength
-    proximal = ProximalTerm(module, strength) if strength else None
+    if strength := config.proximal_strength:
+        corrections = (*corrections, ProximalTerm(module, strength))
     order, limit = np.random.default_rng(seed), Limit(config)
     losses: list[float] = []
     module.train()
@@ -88,7 +98,7 @@ def train(
                 losses = []
             with autocast(config, device):
                 loss = batch_loss(module, batch.to(device), product, scored)
-            losses.append(step(module, optimizer, loss, config.clip_norm, proximal))
+            losses.append(step(module, optimizer, loss, config.clip_norm, corrections))
             on_progress(limit.fraction_after_step(done))
     return float(np.mean(losses)) if losses else 0.0
 
@@ -125,16 +135,16 @@ class Limit:
 
 
 def step(
-    module: SequenceRecommender,
+    module: nn.Module,
     optimizer: Optimizer,
     loss: Tensor,
     clip_norm: float,
-    proximal: ProximalTerm | None = None,
+    corrections: Sequence[Correction] = (),
 ) -> float:
     """One optimiser step; returns the loss.
 
-    The pull of `proximal` is added to the clipped gradient: a clip bounds what the
-    data say.
+    `corrections` change the gradient when it is clipped: a clip bounds what the data
+    say.
     """
     value = float(loss.detach())
     if not np.isfinite(value):
@@ -145,8 +155,8 @@ def step(
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
-    if proximal is not None:
-        proximal.add_gradient()
+    for correction in corrections:
+        correction.add_gradient()
     optimizer.step()
     return value
 
@@ -176,7 +186,7 @@ def batches(
     users = np.flatnonzero(data.train_end >= 2)
     order.shuffle(users)
     waiting: list[NDArray[np.int32]] = []
-    for done, user in enumerate(users, start=1):
+    for done, user in enumerate(users.tolist(), start=1):
         waiting += windows(data.training_history(user), context, config, order)
         while len(waiting) >= config.batch_size or (waiting and done == len(users)):
             chosen = waiting[: config.batch_size]
@@ -191,10 +201,9 @@ def steps_in_round(
 ) -> int:
     """Steps of a round, on average over where stretches begin."""
     lengths = data.train_end[data.train_end >= 2]
-    many = config.windows == "all"
-    stretches = np.where(
-        many & (lengths > context + 1), 1 + (lengths - 2) / context, 1
-    ).sum()
+    stretches = float(len(lengths))
+    if config.windows == "all":
+        stretches += (lengths[lengths > context + 1] - 2).sum() / context
     steps = config.epochs * math.ceil(stretches / config.batch_size)
     return min(steps, config.max_steps or steps)
 

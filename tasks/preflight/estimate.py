@@ -60,7 +60,7 @@ def estimate_run(
         bytes_up=up,
         bytes_down=down,
         memory_bytes=largest_silo(canary) + extra_memory(canary, config),
-        disk_bytes=rounds * canary.model_bytes,
+        disk_bytes=rounds * FLOAT_BYTES * canary.parameters,
         cost=None if price_per_hour is None else hours * price_per_hour,
     )
 

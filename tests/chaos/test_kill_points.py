@@ -8,13 +8,17 @@ from dataclasses import replace
 import pytest
 
 from data_contracts.records import RunStatus
-from tests.chaos.chaos_runs import ROOT, ChaosRun, Commands, outcome_of
+from tests.chaos.chaos_runs import ROOT, SETTINGS, ChaosRun, Commands, outcome_of
 from tests.chaos.kill_points import POINTS, SMOKE, SiloKill
 from tests.chaos.matrix import PLAYED, End
 from tests.simulators.command_line import sandbox
 from tests.simulators.synthetic_tables import synthetic_silo
 
 NAMES = ("north", "south", "west")
+# Silos remember, too: their control variates must come back.
+WITH_MEMORIES = SETTINGS | {
+    "local_training": SETTINGS["local_training"] | {"drift_correction": "scaffold"}
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def chaos(prefect_server, tmp_path_factory):
     ) as machine:
         commands = Commands(machine)
         yield lambda name, in_process: ChaosRun(
-            machine, commands, silos, name, in_process
+            machine, commands, silos, name, in_process, WITH_MEMORIES
         )
         commands.close()
         assert machine.survivors() == []

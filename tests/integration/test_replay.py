@@ -84,6 +84,16 @@ def test_a_server_with_a_memory_and_a_narrow_ring_are_replayed_from_the_start(
     ]
 
 
+def test_control_variates_are_replayed_from_the_start(
+    tmp_path, ray_session, prefect_session
+):
+    recipe = {"epochs": 1, "drift_correction": "scaffold"}
+    run = federation(tmp_path, local_training=recipe, schedule={"rounds": 3})
+    found = replayed(run, 3)
+    assert [one.round_number for one in found.rounds] == [1, 2, 3]
+    assert found.equal
+
+
 def test_other_data_is_refused_and_the_silo_named(plain_run, tmp_path):
     silo = plain_run.config.cohort.silos[1]
     table, kept = Path(silo.interactions.path), tmp_path / "kept.parquet"

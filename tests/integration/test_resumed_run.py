@@ -92,6 +92,19 @@ def test_started_again_the_same_goes_on_and_ends_in_the_same_bytes(
     assert trainings(tmp_path) == ([1, 1, 2, 3] if number == 1 else [1, 2, 3])
 
 
+def test_control_variates_go_on_with_the_run(members, tmp_path):
+    scaffold = TINY | {
+        "local_training": {"epochs": 1, "drift_correction": "scaffold"},
+        "secure_aggregation": {"mode": "masked"},
+    }
+    undisturbed = train(small_config(members, tmp_path / "one", **scaffold))
+    config = small_config(members, tmp_path / "two", **scaffold)
+    with interrupted(3), pytest.raises(QuorumLostError):
+        train(config)
+    assert models_of(train(config)) == models_of(undisturbed)
+    assert trainings(tmp_path / "two") == [1, 2, 3]
+
+
 def test_prefects_own_retries_go_on_with_the_run(undisturbed, members, tmp_path):
     from flows.federated_training import federated_training
 

@@ -53,7 +53,10 @@ def save(output: Path, settings: FederatedTrainingConfig, rounds: int) -> RunSta
         update = np.random.default_rng(number).normal(size=start.vector.size)
         model = moved(state.model, update, settings.server_optimizer)
         standing = Standing(best=0.3, best_round=1, cuts=number - 1)
-        after = state.after(number, model, standing, update)
+        corrected = settings.local_training.drift_correction != "none"
+        after = state.after(
+            number, model, standing, update, update / 3 if corrected else None
+        )
         file = save_model(output, layout.split(model.vector), {}, VOCABULARY.items)
         version = model_record("run1", number, "")
         version = replace(version, sha256=file.sha256, path=str(file.path))
@@ -68,6 +71,7 @@ MEMORIES = {
     "nothing": {},
     "moments": {"server_optimizer": {"name": "yogi"}},
     "the last mean": {"secure_aggregation": {"ring_bits": 8}},
+    "control variates": {"local_training": {"drift_correction": "scaffold"}},
 }
 
 
@@ -96,6 +100,10 @@ def test_everything_that_the_next_round_needs_comes_back_bit_for_bit(
         assert before.tobytes() == after.tobytes()
     if "secure_aggregation" in sections:
         assert found.last_mean.tobytes() == saved.last_mean.tobytes()
+    if "local_training" in sections:
+        assert found.variate.tobytes() == saved.variate.tobytes()
+    else:
+        assert found.variate is None
 
 
 def test_the_newest_state_counts_and_two_are_kept(tmp_path):

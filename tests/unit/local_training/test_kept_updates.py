@@ -13,7 +13,7 @@ from data_contracts.workspace import Contribution, SiloWorkspace
 from models.recommenders.building import initial_vector
 from models.vocabulary import StockedItems, Vocabulary
 from tasks.local_training import silo_side
-from tasks.local_training.kept_updates import kept_update, last_error
+from tasks.local_training.kept_updates import kept_update, last_update
 from tasks.local_training.silo_side import RoundJob, forget_rounds, train_round
 from tests.simulators.in_process_cohort import InProcessCohort
 from tests.simulators.sequence_samples import TINY_MODEL, TINY_TRAINING, cycling_users
@@ -123,8 +123,8 @@ def test_rounding_errors_are_made_good_as_if_nothing_had_died(tmp_path):
         train_round(disturbed, START, job(number))
     assert shelved(disturbed) == shelved(undisturbed)
     folder = tmp_path / "two" / "north"
-    assert last_error(folder, "run-1", 3).any()
-    assert last_error(folder, "run-1", 2) is None, "two rounds are kept"
+    assert last_update(folder, "run-1", 3).error.any()
+    assert last_update(folder, "run-1", 2) is None, "two rounds are kept"
 
 
 def test_updates_are_for_the_silo_alone_and_go_when_the_run_has_ended(tmp_path):
@@ -138,3 +138,48 @@ def test_updates_are_for_the_silo_alone_and_go_when_the_run_has_ended(tmp_path):
     forget_rounds(workspace)
     assert not list(place.glob("*"))
     assert kept_update(workspace.folder, "run-1", 3) is None
+
+
+def corrected(round_number: int) -> RoundJob:
+    return job(round_number, ring_bits=32, drift_correction="scaffold")
+
+
+def round_of_scaffold(workspace: SiloWorkspace, number: int) -> bytes:
+    """A round whose model and mean control variate follow from its number."""
+    drawn = np.random.default_rng(number).normal(scale=1e-3, size=2 * START.size)
+    drawn[: START.size] += START
+    train_round(workspace, drawn.astype(np.float32), corrected(number))
+    return shelved(workspace)
+
+
+def test_a_silo_that_is_started_again_goes_on_with_its_control_variate(tmp_path):
+    undisturbed = started(tmp_path / "one")
+    sent = [round_of_scaffold(undisturbed, number) for number in (1, 2, 3)]
+    again = [
+        round_of_scaffold(started(tmp_path / "two"), number) for number in (1, 2, 2, 3)
+    ]
+    assert [again[0], *again[2:]] == sent
+    assert again[1] == again[2]
+    newcomer = started(tmp_path / "three")
+    assert round_of_scaffold(newcomer, 3) != sent[2], "its past is part of a round"
+
+
+def test_a_silo_that_missed_rounds_goes_on_with_the_last_variate_it_made(tmp_path):
+    asked = {"one": (1, 2, 5), "two": (1, 2), "three": (5,)}
+    for silo, numbers in asked.items():
+        sent = [round_of_scaffold(started(tmp_path / silo), n) for n in numbers]
+        asked[silo] = (last_update(tmp_path / silo / "north", "run-1", 5), sent[-1])
+    missed, with_last = asked["one"]
+    assert missed.variate.tobytes() == asked["two"][0].variate.tobytes()
+    assert with_last != asked["three"][1]
+
+
+def test_a_changed_control_variate_is_no_variate(tmp_path):
+    workspace = started(tmp_path)
+    round_of_scaffold(workspace, 1)
+    (file,) = tmp_path.glob("north/rounds/run-1/*.safetensors")
+    content = bytearray(file.read_bytes())
+    variate = kept_update(workspace.folder, "run-1", 1).variate.tobytes()
+    content[content.index(variate)] ^= 1
+    file.write_bytes(bytes(content))
+    assert last_update(workspace.folder, "run-1", 2) is None

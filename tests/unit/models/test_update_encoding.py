@@ -219,3 +219,55 @@ def test_digits_of_all_silos_add_up(ring_bits, num_silos):
     for _ in range(num_silos):
         full += digits.encode(1.0)
     assert digits.decode(signed(full)) == num_silos
+
+
+VARIATE_RANGE = 0.5
+
+
+def with_variates(seed: int) -> np.ndarray:
+    """Updates [SILOS, 2 D] with gradients behind them, as long as they may be."""
+    gradients = np.random.default_rng([seed, 1]).normal(size=(SILOS, D))
+    gradients *= VARIATE_RANGE / np.linalg.norm(gradients, axis=1, keepdims=True)
+    gradients[0], gradients[0, 0] = 0.0, -VARIATE_RANGE
+    return np.concatenate([deltas(seed), gradients], axis=1).astype(np.float32)
+
+
+def variate_encoding() -> UpdateEncoding:
+    return UpdateEncoding.of(LAYOUT, SILOS, 4.0, variate_range=VARIATE_RANGE)
+
+
+def test_control_variates_come_back_beside_the_update_each_to_its_own_steps():
+    """The error of a sum of n is at most n half steps, range * n / 2^31 each."""
+    sent = with_variates(1)
+    mean, words, errors = summed(variate_encoding(), sent)
+    exact = WEIGHTS @ sent.astype(np.float64)
+    assert words[0].size == 2 * D + 3
+    assert errors == [None] * SILOS
+    step = SILOS / (2**31 - 1)
+    for found, told, largest in (
+        (mean.update, exact[:D], 4.0),
+        (mean.variate, exact[D:], VARIATE_RANGE),
+    ):
+        assert found.shape == (D,)
+        bound = SILOS / 2 * largest * step
+        assert bound / 100 < np.abs(found - told).max() <= 1.1 * bound
+    assert mean.clipped == 0
+    assert mean.norm == pytest.approx(np.linalg.norm(exact[:D]), rel=1e-6)
+
+
+def test_a_mean_gradient_as_long_as_it_may_be_is_not_clipped_by_any_weight():
+    sent = with_variates(2)[0]
+    point = variate_encoding()
+    words = point.encode(sent, 1.0, 0.0, dither=np.zeros).words
+    assert point.decode(signed(words)).variate[0] == pytest.approx(-VARIATE_RANGE)
+    assert point.decode(signed(words)).clipped == 0
+
+
+def test_without_control_variates_the_encoding_is_what_it_was():
+    plain = UpdateEncoding.of(LAYOUT, SILOS, 4.0)
+    assert plain.fingerprint == (
+        "dfe3837d5ad577dfa57371374e2475888ea47ca0342eaee5ce6d0cb841714186"
+    )
+    assert variate_encoding().fingerprint != plain.fingerprint
+    mean, _, _ = summed(plain, deltas(1))
+    assert mean.variate is None

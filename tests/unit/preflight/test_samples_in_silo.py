@@ -7,6 +7,8 @@ import pytest
 
 from data_contracts.preflight import coarse
 from data_contracts.workspace import Contribution
+from models.control_variates import round_start
+from models.fixed_point import signed
 from models.sequences import SequenceData, Window
 from tasks.evaluation.sample import evaluate_sample, sampled
 from tasks.evaluation.silo_side import Question, split_sums
@@ -44,6 +46,24 @@ def job_of(federation, config):
         config, 1, 0, federation.cohort.silos, federation.prepared.total_examples,
         vocabulary=federation.vocabulary,
     )  # fmt: skip
+
+
+def test_the_tiny_pass_sends_as_much_as_a_round_with_control_variates(
+    federation, model, job
+):
+    recipe = federation.config.local_training.model_copy(
+        update={"drift_correction": "scaffold"}
+    )
+    config = federation.config.model_copy(update={"local_training": recipe})
+    corrected = job_of(federation, config)
+    sent = round_start(model, None, recipe)
+    assert sent.vector.size == recipe.update_vectors * model.vector.size
+    train_sample_on_silos.fn(federation.cohort, sent.vector, corrected, 60.0)
+    contribution = federation.cohort.workspaces["north"].get(Contribution)
+    assert contribution.kind == corrected.input_kind(sent.vector_hash)
+    words = contribution.words.size
+    assert words == corrected.encoding.length == job.encoding.length + job.encoding.size
+    assert signed(contribution.words)[model.vector.size : -3].any()
 
 
 def test_the_tiny_pass_moves_the_model_and_uses_up_no_round_of_a_run(
