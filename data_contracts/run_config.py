@@ -152,6 +152,8 @@ class FederatedTrainingConfig(Section):
             return self.local_training
         ranked = self.evaluation.candidates
         scored = "stocked" if ranked == "silo-catalogue" else "vocabulary"
+        if self.model.reads_text:
+            scored = "trained"
         return self.local_training.model_copy(update={"scored_items": scored})
 
     @property
@@ -176,6 +178,10 @@ class FederatedTrainingConfig(Section):
             "preprocessing.protocol global-time counts interactions per day, which "
             "privacy.mode has no noise for; set it to leave-one-out": (
                 self.preprocessing.protocol == "global-time"
+            ),
+            "model.items table+text has a vector per item, whose clipping under "
+            "privacy.mode is not made; set it to text": (
+                self.model.items == "table+text"
             ),
             "secure_aggregation.min_silos_per_item counts what people use, which "
             "privacy.mode has no noise for; set it to 1": (

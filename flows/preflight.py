@@ -127,8 +127,9 @@ def preflight(
                 min_interactions_per_item=config.preprocessing.min_interactions_per_item,
             )
             vocabulary = describe_vocabulary(
-                cohort, vocabulary, config.model, few_people=config.few_people
-            )
+                cohort, vocabulary, config.model, few_people=config.few_people,
+                cache_folder=config.data.cache_folder,
+            )  # fmt: skip
             prepared = preprocess_on_silos(
                 cohort, sum_securely, vocabulary, config.preprocessing
             )

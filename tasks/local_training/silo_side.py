@@ -32,7 +32,7 @@ from models.parameters import (
     vector_hash,
     write_vector,
 )
-from models.recommenders.building import ITEM_TABLE, history_scorer, layout_over
+from models.recommenders.building import history_scorer, layout_over, table_of
 from models.recommenders.warm import warm_recommender
 from models.row_admission import RowAdmission
 from models.sequences import SequenceData, Window
@@ -99,6 +99,7 @@ class RoundJob:
             last_mean: float [d], the mean update of the round before.
         """
         layout = layout_over(config.model, vocabulary)
+        table = table_of(layout)
         encoding = UpdateEncoding.of(
             layout,
             len(silos),
@@ -106,8 +107,8 @@ class RoundJob:
             ring_bits=config.secure_aggregation.ring_bits,
             last_mean=last_mean,
             admission=None
-            if admitted is None
-            else RowAdmission.of(admitted, layout, ITEM_TABLE),
+            if admitted is None or table is None
+            else RowAdmission.of(admitted, layout, table),
             # A mean of clipped gradients is within their clip, and its weight within 1.
             variate_range=None
             if config.local_training.drift_correction == "none"
