@@ -120,6 +120,25 @@ class FederatedTrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _can_be_personal(self) -> FederatedTrainingConfig:
+        if self.model.personal == "none":
+            return self
+        if self.privacy.on:
+            raise ValueError(
+                f"model.personal {self.model.personal} has no private training: "
+                "privacy.mode noises and charges a model that all silos share; set "
+                "model.personal to none or privacy.mode to off"
+            )
+        rows = self.secure_aggregation.min_silos_per_item
+        if self.model.personal == "items" and rows > 1:
+            raise ValueError(
+                "with model.personal items no row of an item is ever sent, so "
+                "secure_aggregation.min_silos_per_item has nothing to leave out; set "
+                "it to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _keeps_its_privacy(self) -> FederatedTrainingConfig:
         if self.privacy.on and (complaint := self._privacy_complaint()):
             raise ValueError(complaint)

@@ -129,8 +129,9 @@ def preflight(
                 cohort, vocabulary, config.model, few_people=config.few_people
             )
             prepared = preprocess_on_silos(
-                cohort, sum_securely, vocabulary, config.preprocessing
-            )
+                cohort, sum_securely, vocabulary, config.preprocessing,
+                weighting=config.server_optimizer.weighting,
+            )  # fmt: skip
             cohort = hosts.only(prepared.replies.values)
             checklist.add(
                 checks.check_step(
@@ -139,7 +140,7 @@ def preflight(
                     prepared.replies.failures,
                     quorum,
                     f"{vocabulary.size} items, {prepared.total_users} users and "
-                    f"{prepared.total_examples} training examples in all",
+                    f"{prepared.shown_size} in all",
                 )
             )
 

@@ -74,8 +74,9 @@ def replay(
         )
         vocabulary = recorded.vocabulary
         prepared = preprocess_on_silos(
-            hosts, sum_securely, vocabulary, config.preprocessing
-        )
+            hosts, sum_securely, vocabulary, config.preprocessing,
+            weighting=config.server_optimizer.weighting,
+        )  # fmt: skip
         recorded.require_prepared(prepared.replies)
         admitted = admit_items(
             hosts,
@@ -89,7 +90,7 @@ def replay(
             if recorded.from_start
             else restore_global_model(recorded.vector_before(), config.server_optimizer)
         )
-        compared, mean = [], None
+        compared, mean, accepted_round = [], None, 0
 
         for told in recorded.rounds:
             job = RoundJob.of(
@@ -97,6 +98,7 @@ def replay(
                 prepared.total_examples,
                 vocabulary=vocabulary, admitted=admitted,
                 last_mean=None if mean is None else mean.update,
+                accepted_round=accepted_round,
             )  # fmt: skip
             cohort = hosts.only(told.commitments)
             trained = train_on_silos(cohort, model.vector, job, config.cohort)
@@ -125,7 +127,8 @@ def replay(
             announce().round(told.round_number, round_number, compared[-1].sentence())
             if not compared[-1].equal:
                 break
-            model = candidate if told.accepted else model
+            if told.accepted:
+                model, accepted_round = candidate, told.round_number
         forget_rounds_on_silos(hosts)
 
     found = Replay(

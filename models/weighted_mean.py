@@ -22,7 +22,7 @@ from models.digits import Digits
 from models.fixed_point import RING_BITS, Dither, FixedPoint, Words, signed
 from models.parameters import ParameterLayout, Vector
 from models.robust_aggregation import l2_norm
-from models.row_admission import RowAdmission
+from models.row_admission import Selection
 
 LOSS_SCALE = 64.0
 NUM_SCALARS = 3
@@ -83,7 +83,7 @@ class EncodedUpdate:
     """A silo's update in ring words, and what rounding and clipping took from it.
 
     Attributes:
-        words: [d' + digits], d' = d without the rows left out.
+        words: [d' + digits], d' = d without what is left out.
         error: float32 [d'] in units of the weighted update; None where it is
             negligible, in the ring of 32 bits.
     """
@@ -100,14 +100,14 @@ class UpdateEncoding:
         ring_bits: width of a word.
         num_silos: at most so many updates are summed.
         blocks: of the flat vector, in order.
-        admission: rows of the item table that take part; None: all.
+        admission: coordinates that take part; None: all.
         tells_loss: whether silos put their training loss in.
     """
 
     ring_bits: int
     num_silos: int
     blocks: tuple[Block, ...]
-    admission: RowAdmission | None = None
+    admission: Selection | None = None
     tells_loss: bool = True
 
     @classmethod
@@ -119,7 +119,7 @@ class UpdateEncoding:
         *,
         ring_bits: int = RING_BITS,
         last_mean: NDArray[np.floating] | None = None,
-        admission: RowAdmission | None = None,
+        admission: Selection | None = None,
     ) -> UpdateEncoding:
         """The encoding of one round.
 
@@ -129,7 +129,7 @@ class UpdateEncoding:
             clip: widest range of a weighted coordinate.
             ring_bits: wished width; without a last mean update, 32.
             last_mean: float [d], the mean update of the round before.
-            admission: rows of the item table that take part; None: all.
+            admission: coordinates that take part; None: all.
         """
         if ring_bits == RING_BITS or last_mean is None or not last_mean.any():
             blocks: tuple[Block, ...] = (Block(layout.size, clip),)

@@ -2,8 +2,9 @@
 
 A round follows from the model before it, the configuration, the silos' tables, who
 trained, who is in the sum, and how often the learning rate was cut: all on record. A
-server optimizer with a memory, and a narrow ring, follow from all rounds before; these
-are then computed again from the first, and nothing more needs to be kept.
+server optimizer with a memory, a narrow ring and personal tensors follow from all
+rounds before; these are then computed again from the first, and nothing more needs to
+be kept.
 """
 
 from __future__ import annotations
@@ -252,7 +253,8 @@ def remembers(config: FederatedTrainingConfig) -> bool:
     False
     """
     narrow = config.secure_aggregation.ring_bits < RING_BITS
-    return narrow or config.server_optimizer.name != "sgd"
+    personal = config.model.personal != "none"
+    return narrow or personal or config.server_optimizer.name != "sgd"
 
 
 def _config_tree(history: RunHistory) -> dict[str, object]:

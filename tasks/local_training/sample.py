@@ -50,16 +50,11 @@ def train_sample(
         module, data, job, training_seed(job.training.seed, workspace.silo, 0)
     )
     began = time.monotonic()
-    weight = (
-        1.0 / job.num_silos
-        if job.weight_unit is None
-        else data.num_examples * job.weight_unit
-    )
     model_delta = read_vector(module)
     model_delta -= global_model
     encoded = job.encoding.encode(
         shortened(model_delta, job.training.max_update_norm),
-        weight,
+        job.weight_of(data),
         float(np.mean(losses)) if losses else 0.0,
         dither=np.random.default_rng().random,
     )
