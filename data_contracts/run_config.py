@@ -139,6 +139,32 @@ class FederatedTrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _hides_its_items(self) -> FederatedTrainingConfig:
+        if self.preprocessing.item_names == "plain":
+            return self
+        if self.model.items == "features" or (
+            self.model.items == "auto" and self.few_people
+        ):
+            raise ValueError(
+                "preprocessing.item_names keyed-hash hides which items there are, and "
+                "model.items features tells the coordinator their titles and "
+                "categories; set model.items to table"
+            )
+        if self.evaluation.pooled:
+            raise ValueError(
+                "preprocessing.item_names keyed-hash hides items from whoever has no "
+                "key, as the pooled data has none; set evaluation.pooled to false"
+            )
+        return self
+
+    @property
+    def fewest_silos_to_name(self) -> int:
+        """Silos that must stock an item that is hidden; 0: items are named plainly."""
+        if self.preprocessing.item_names == "plain":
+            return 0
+        return max(2, self.secure_aggregation.min_silos_per_item)
+
+    @model_validator(mode="after")
     def _keeps_its_privacy(self) -> FederatedTrainingConfig:
         if self.privacy.on and (complaint := self._privacy_complaint()):
             raise ValueError(complaint)

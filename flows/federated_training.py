@@ -79,6 +79,7 @@ from tasks.vocabulary.task import (
     admit_items,
     agree_on_vocabulary,
     describe_vocabulary,
+    hide_items_on_silos,
 )
 
 PRIVATE_ROUND = "private: what it is worth is measured once, at the end"
@@ -145,11 +146,14 @@ def train_while_quorum_lasts(
             deadline_seconds=config.cohort.deadline_seconds,
             attempt=run.attempt,
         )
+        named = hide_items_on_silos(cohort, config.preprocessing.item_names)
+        cohort = hosts.only(named.values)
         vocabulary = agree_on_vocabulary(
             cohort,
             sum_securely,
             min_interactions_per_item=config.preprocessing.min_interactions_per_item,
             public_only=config.privacy.on,
+            fewest_silos=config.fewest_silos_to_name,
         )
         vocabulary = describe_vocabulary(
             cohort, vocabulary, config.model, few_people=config.few_people
@@ -159,7 +163,7 @@ def train_while_quorum_lasts(
             tell_sizes=not config.privacy.on,
             weighting=config.server_optimizer.weighting,
         )  # fmt: skip
-        record_departures(run, prepared.replies.failures)
+        record_departures(run, {**named.failures, **prepared.replies.failures})
         cohort = hosts.only(prepared.replies.values)
         charged = charge_privacy(
             cohort, config.privacy, config.schedule.rounds,

@@ -48,6 +48,7 @@ from tasks.vocabulary.task import (
     admit_items,
     agree_on_vocabulary,
     describe_vocabulary,
+    hide_items_on_silos,
 )
 
 
@@ -120,10 +121,13 @@ def preflight(
                 min_silos=quorum,
                 deadline_seconds=deadline,
             )
+            named = hide_items_on_silos(cohort, config.preprocessing.item_names)
+            cohort = hosts.only(named.values)
             vocabulary = agree_on_vocabulary(
                 cohort,
                 sum_securely,
                 min_interactions_per_item=config.preprocessing.min_interactions_per_item,
+                fewest_silos=config.fewest_silos_to_name,
             )
             vocabulary = describe_vocabulary(
                 cohort, vocabulary, config.model, few_people=config.few_people
@@ -137,7 +141,7 @@ def preflight(
                 checks.check_step(
                     "preprocessing",
                     cohort.silos,
-                    prepared.replies.failures,
+                    {**named.failures, **prepared.replies.failures},
                     quorum,
                     f"{vocabulary.size} items, {prepared.total_users} users and "
                     f"{prepared.shown_size} in all",

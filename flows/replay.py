@@ -32,7 +32,7 @@ from tasks.local_training.task import (
 )
 from tasks.preprocessing.task import preprocess_on_silos
 from tasks.secure_aggregation.task import aggregate_securely
-from tasks.vocabulary.task import admit_items
+from tasks.vocabulary.task import admit_items, hide_items_on_silos
 
 
 @flow(
@@ -72,6 +72,8 @@ def replay(
             min_silos=config.cohort.min_silos,
             deadline_seconds=config.cohort.deadline_seconds,
         )
+        named = hide_items_on_silos(hosts, config.preprocessing.item_names)
+        recorded.require_prepared(named)
         vocabulary = recorded.vocabulary
         prepared = preprocess_on_silos(
             hosts, sum_securely, vocabulary, config.preprocessing,

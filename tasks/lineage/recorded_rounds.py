@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data_contracts.errors import NotRecordedError, UsageError
 from data_contracts.records import (
@@ -128,7 +129,7 @@ class RecordedRounds:
                 "back the tables and folders of the time"
             )
 
-    def require_prepared(self, prepared: SiloReplies[None]) -> None:
+    def require_prepared(self, prepared: SiloReplies[Any]) -> None:
         """Refuse where a silo cannot be prepared: weights follow from all of them.
 
         Raises:

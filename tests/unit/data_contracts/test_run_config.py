@@ -47,6 +47,26 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
             "model.personal to none or privacy.mode to off."
         ],
     ),
+    "hidden items that are described": (
+        PUBLIC
+        | {"preprocessing": {"item_names": "keyed-hash"}}
+        | {"model": {"items": "features"}},
+        [
+            "the configuration: preprocessing.item_names keyed-hash hides which items "
+            "there are, and model.items features tells the coordinator their titles "
+            "and categories; set model.items to table."
+        ],
+    ),
+    "hidden items in pooled data": (
+        PUBLIC
+        | {"preprocessing": {"item_names": "keyed-hash"}}
+        | {"evaluation": {"pooled": True}},
+        [
+            "the configuration: preprocessing.item_names keyed-hash hides items from "
+            "whoever has no key, as the pooled data has none; set evaluation.pooled to "
+            "false."
+        ],
+    ),
     "rows of a table that nobody sends": (
         PUBLIC
         | {"model": {"personal": "items"}}
