@@ -13,7 +13,7 @@ from pathlib import Path
 
 from data_contracts.errors import ConfigError
 
-ITEM_KEY = "item_names.key"
+ITEM_KEY = "item_names.secret"
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
