@@ -49,6 +49,7 @@ from tasks.vocabulary.task import (
     admit_items,
     agree_on_vocabulary,
     describe_vocabulary,
+    hide_items_on_silos,
 )
 
 
@@ -121,26 +122,30 @@ def preflight(
                 min_silos=quorum,
                 deadline_seconds=deadline,
             )
+            named = hide_items_on_silos(cohort, config.preprocessing.item_names)
+            cohort = hosts.only(named.values)
             vocabulary = agree_on_vocabulary(
                 cohort,
                 sum_securely,
                 min_interactions_per_item=config.preprocessing.min_interactions_per_item,
+                fewest_silos=config.fewest_silos_to_name,
             )
             vocabulary = describe_vocabulary(
                 cohort, vocabulary, config.model, few_people=config.few_people
             )
             prepared = preprocess_on_silos(
-                cohort, sum_securely, vocabulary, config.preprocessing
-            )
+                cohort, sum_securely, vocabulary, config.preprocessing,
+                weighting=config.server_optimizer.weighting,
+            )  # fmt: skip
             cohort = hosts.only(prepared.replies.values)
             checklist.add(
                 checks.check_step(
                     "preprocessing",
                     cohort.silos,
-                    prepared.replies.failures,
+                    {**named.failures, **prepared.replies.failures},
                     quorum,
                     f"{vocabulary.size} items, {prepared.total_users} users and "
-                    f"{prepared.total_examples} training examples in all",
+                    f"{prepared.shown_size} in all",
                 )
             )
 

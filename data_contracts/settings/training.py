@@ -16,6 +16,8 @@ from data_contracts.settings.robustness import (
     silos_needed,
 )
 
+Weighting = Literal["examples", "root-examples", "uniform"]
+
 
 class ModelConfig(Section):
     """A causal transformer over item sequences (SASRec body with rotary positions)."""
@@ -36,6 +38,12 @@ class ModelConfig(Section):
     )
     title_words: bool = Field(
         False, description="Let features include the words that titles share."
+    )
+    personal: Literal["none", "items", "norms", "top"] = Field(
+        "none",
+        description="What each silo trains for itself and never sends (FedPer): items: "
+        "its item table, so that only the encoder is shared. norms: the layer norms "
+        "(FedBN). top: the last block and the norm behind it.",
     )
     dropout: float = Field(0.3, ge=0, lt=1, description="Dropout while training.")
     init_from: str | None = Field(
@@ -312,9 +320,10 @@ class ServerOptimizerConfig(Section):
     epsilon: float = Field(
         1e-3, gt=0, description="Adaptivity floor of adam and yogi (tau)."
     )
-    weighting: Literal["examples", "uniform"] = Field(
+    weighting: Weighting = Field(
         "examples",
-        description="Weight of a silo: its number of training examples, or one each.",
+        description="Weight of a silo: its number of training examples, the square "
+        "root of it, so that a big silo does not drown small ones, or one each.",
     )
 
 
