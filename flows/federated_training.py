@@ -28,7 +28,7 @@ from tasks.evaluation.task import (
     evaluate_alone,
     evaluate_baselines,
     evaluate_on_silos,
-    num_transitions,
+    pair_sums,
     release_private_metrics,
     vote_on_silos,
 )
@@ -185,7 +185,7 @@ def train_while_quorum_lasts(
         require_sums_fit(
             {
                 "the model update": model.vector.size,
-                "transitions": num_transitions(config.evaluation, vocabulary.size),
+                **pair_sums(config.evaluation, vocabulary.size),
             },
             config.secure_aggregation,
         )

@@ -21,7 +21,7 @@ from flows.embedded_server import keep_every_task_run
 from models.sequences import Window
 from tasks.cohort.task import open_cohort
 from tasks.evaluation.silo_side import Question
-from tasks.evaluation.task import evaluate_sample_on_silos, num_transitions
+from tasks.evaluation.task import evaluate_sample_on_silos, pair_sums
 from tasks.global_update.task import initialise_global_model, update_global_model
 from tasks.ingestion.task import load_silo_tables, prepare_silos
 from tasks.lineage.task import load_checkpoint
@@ -154,9 +154,9 @@ def preflight(
             model = initialise_global_model(
                 config.model, vocabulary, config.server_optimizer, base
             )
-            transitions = num_transitions(config.evaluation, vocabulary.size)
+            pairs = pair_sums(config.evaluation, vocabulary.size)
             require_sums_fit(
-                {"the model update": model.vector.size, "transitions": transitions},
+                {"the model update": model.vector.size, **pairs},
                 config.secure_aggregation,
             )
             checklist.add(*checks.check_policy(config, len(cohort.silos)))
@@ -224,7 +224,7 @@ def preflight(
                 bytes_down=summed.bytes_down,
                 words=job.encoding.length,
                 parameters=model.vector.size,
-                transitions=transitions,
+                pairs=sum(pairs.values()),
                 model_bytes=model.vector.nbytes,
             )
     report = judge_preflight(checklist, canary, config, price_per_hour, free_output)
