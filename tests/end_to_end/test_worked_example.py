@@ -8,6 +8,7 @@ from html import unescape
 import pytest
 
 from data_contracts.exposure import TWO_SILOS_WARNING
+from flows.cli import main
 from tests.simulators.command_line import sandbox
 
 pytestmark = pytest.mark.slow
@@ -32,13 +33,17 @@ def test_the_linear_example_ends_at_the_pooled_line_with_a_picture():
         assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_example_takes_no_file_and_no_unknown_setting():
-    with sandbox() as machine:
-        for arguments in (
-            ("--dataset", "ml-100k"),
-            ("--schedule.rounds", "3"),
-            ("--tabular.rows", "3"),
-        ):
-            done = machine.silorec("train", "--example", "mlp", *arguments)
-            assert done.returncode == 2
-            assert done.stderr.startswith("silorec: ")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--dataset", "ml-100k"), "--example makes its own rows"),
+        (("--schedule.rounds", "3"), "example mlp: schedule: unknown key"),
+        (("--tabular.rows", "3"), "tabular.rows: input should be greater"),
+        (("--secure-aggregation.ring-bits", "8"), "add all updates up at once"),
+    ],
+)
+def test_what_does_not_go_with_an_example_is_refused_in_a_sentence(
+    arguments, told, capsys
+):
+    assert main(["train", "--example", "mlp", *arguments]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
