@@ -15,6 +15,8 @@ from tasks.reporting.report import inlined, page_environment, write_page
 from tasks.reporting.tabular_charts import fit_chart, fit_png, loss_chart
 
 _TEMPLATE = "tabular.html.j2"
+# More do not fit into a terminal of 80 columns.
+_SILOS_SHOWN = 2
 ORACLE_NOTE = (
     "Pooled and alone are drawn from the rows themselves, which the coordinator knows "
     "here only because they are made up from a public seed."
@@ -86,6 +88,9 @@ def write_tabular(result: TabularResult, output_folder: str) -> Path:
 def tabular_table(result: TabularResult, output_folder: str) -> RenderableType:
     """What the example ended in, for a terminal."""
     rows = tabular_rows(result)
+    if len(result.alone) > _SILOS_SHOWN:  # the page has them all
+        own = {f"{result.score_title} {silo}" for silo in result.alone}
+        rows = [{k: v for k, v in row.items() if k not in own} for row in rows]
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for number, title in enumerate(rows[0]):
         table.add_column(title, justify="right" if number else "left")

@@ -27,7 +27,8 @@ class FitJob:
         steps: down the gradient.
         learning_rate: of each.
         encoding: of the update.
-        total_rows: of all silos; a silo weighs its share.
+        total_rows: of all silos, of which a silo weighs its share; None: every silo
+            weighs the same.
         num_silos: in the secure sum.
     """
 
@@ -35,13 +36,14 @@ class FitJob:
     steps: int
     learning_rate: float
     encoding: UpdateEncoding
-    total_rows: int
+    total_rows: int | None
     num_silos: int
 
     @classmethod
     def of(cls, config: TabularTrainingConfig, total_rows: int) -> FitJob:
         """The job of every round of a worked example."""
         example, chosen = EXAMPLES[config.example], config.tabular
+        by_rows = config.server_optimizer.weighting == "examples"
         layout = layout_of(build_model(example.model, NUM_FEATURES))
         return cls(
             example=config.example,
@@ -50,7 +52,7 @@ class FitJob:
             encoding=UpdateEncoding.of(
                 layout, chosen.silos, config.secure_aggregation.clip
             ),
-            total_rows=total_rows,
+            total_rows=total_rows if by_rows else None,
             num_silos=chosen.silos,
         )
 
@@ -60,7 +62,7 @@ class FitJob:
 
     def weight(self, rows: int) -> float:
         """Share of a silo with so many rows."""
-        return rows / self.total_rows
+        return rows / self.total_rows if self.total_rows else 1.0 / self.num_silos
 
 
 def rows_of(config: TabularTrainingConfig, silo: int, *, fresh: bool) -> TabularRows:

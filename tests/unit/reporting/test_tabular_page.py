@@ -1,6 +1,7 @@
 """The page of a worked example holds what the result holds."""
 
 import io
+from dataclasses import replace
 from html import unescape
 from xml.etree import ElementTree
 
@@ -82,6 +83,17 @@ def test_the_terminal_says_what_is_not_hidden_and_where_the_picture_lies(tmp_pat
     text = console.file.getvalue()
     assert "each silo can subtract its own update" in text
     assert "linear-regression-12345678.png" in text
+
+
+def test_with_many_silos_the_terminal_leaves_their_own_scores_to_the_page(tmp_path):
+    third = model("west alone", 0.8)
+    many = replace(RESULT, alone={**RESULT.alone, "west": third})
+    console = Console(file=io.StringIO(), width=80)
+    console.print(tabular_table(many, str(tmp_path)))
+    text = console.file.getvalue()
+    assert "R2 all silos" in text
+    assert "R2 north" not in text
+    assert "west alone" in text
 
 
 def test_a_folder_that_cannot_be_written_earns_a_sentence(tmp_path):

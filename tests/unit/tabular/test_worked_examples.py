@@ -5,7 +5,10 @@ import pytest
 from pydantic import ValidationError
 
 from data_contracts.exposure import PLAIN_WARNING, TWO_SILOS_WARNING
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.training import (
+    SecureAggregationConfig,
+    ServerOptimizerConfig,
+)
 from data_contracts.tabular import ALL_SILOS, TabularTrainingConfig
 from models.tabular.building import first_vector
 from models.tabular.examples import EXAMPLES, draw_rows, interval_of, pooled_rows
@@ -71,6 +74,21 @@ def test_one_step_a_round_is_pooled_training_step_by_step(tmp_path, example, sil
         vector, pooled_loss = descended(task, vector, rows, steps=1, learning_rate=0.1)
         assert loss == pytest.approx(pooled_loss, rel=1e-4)
     assert model.vector == pytest.approx(vector, abs=1e-5)
+
+
+def test_silos_weigh_the_same_where_that_was_asked_for(tmp_path):
+    wanted = config(mode="plain", rounds=1)
+    equal = wanted.model_copy(
+        update={"server_optimizer": ServerOptimizerConfig(weighting="uniform")}
+    )
+    model, _, _ = trained(equal, tmp_path)
+    start = first_vector("linear", NUM_FEATURES, seed=0)
+    task = EXAMPLES["linear-regression"]
+    alone = [
+        descended(task, start, rows, steps=1, learning_rate=task.learning_rate)[0]
+        for rows in tables(equal)
+    ]
+    assert model.vector == pytest.approx(np.mean(alone, axis=0), abs=1e-6)
 
 
 @pytest.mark.parametrize("example", LINES)
