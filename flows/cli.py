@@ -26,6 +26,7 @@ from flows.preflight_command import add_preflight_command
 from flows.privacy_commands import add_privacy_commands
 from flows.replay_command import add_replay_command
 from flows.resume_command import add_resume_command, resume_run
+from flows.tabular_command import add_example_arguments, run_example
 from flows.training_command import run_training
 
 Command = Callable[[argparse.Namespace], None]
@@ -75,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     train = _command(commands, "train", train_model, "train one model in rounds")
     _add_config_arguments(train)
+    add_example_arguments(train)
     train.add_argument(
         "--verbose", action="store_true", help="show the log of Prefect as well"
     )
@@ -151,7 +153,10 @@ def check_config(arguments: argparse.Namespace) -> None:
 
 def train_model(arguments: argparse.Namespace) -> None:
     """`silorec train`."""
-    run_training(config_from(arguments), verbose=arguments.verbose)
+    if arguments.example:
+        run_example(arguments)
+    else:
+        run_training(config_from(arguments), verbose=arguments.verbose)
 
 
 def write_report(arguments: argparse.Namespace) -> None:

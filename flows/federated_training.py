@@ -29,7 +29,7 @@ from tasks.evaluation.task import (
     evaluate_alone,
     evaluate_baselines,
     evaluate_on_silos,
-    num_transitions,
+    pair_sums,
     release_private_metrics,
     vote_on_silos,
 )
@@ -194,7 +194,7 @@ def train_while_quorum_lasts(
                 "the model update": (
                     model.vector.size * config.local_training.update_vectors
                 ),
-                "transitions": num_transitions(config.evaluation, vocabulary.size),
+                **pair_sums(config.evaluation, vocabulary.size),
             },
             config.secure_aggregation,
         )

@@ -22,7 +22,7 @@ from models.control_variates import round_start
 from models.sequences import Window
 from tasks.cohort.task import open_cohort
 from tasks.evaluation.silo_side import Question
-from tasks.evaluation.task import evaluate_sample_on_silos, num_transitions
+from tasks.evaluation.task import evaluate_sample_on_silos, pair_sums
 from tasks.global_update.task import initialise_global_model, update_global_model
 from tasks.ingestion.task import load_silo_tables, prepare_silos
 from tasks.lineage.task import load_checkpoint
@@ -160,13 +160,13 @@ def preflight(
             model = initialise_global_model(
                 config.model, vocabulary, config.server_optimizer, base
             )
-            transitions = num_transitions(config.evaluation, vocabulary.size)
+            pairs = pair_sums(config.evaluation, vocabulary.size)
             require_sums_fit(
                 {
                     "the model update": (
                         model.vector.size * config.local_training.update_vectors
                     ),
-                    "transitions": transitions,
+                    **pairs,
                 },
                 config.secure_aggregation,
             )
@@ -236,7 +236,7 @@ def preflight(
                 bytes_down=summed.bytes_down,
                 words=job.encoding.length,
                 parameters=model.vector.size,
-                transitions=transitions,
+                pairs=sum(pairs.values()),
                 model_bytes=sent.vector.nbytes,
             )
     report = judge_preflight(checklist, canary, config, price_per_hour, free_output)

@@ -341,7 +341,16 @@ class EvaluationConfig(Section):
         "secure sum leaves a silo.",
     )
     baselines: bool = Field(
-        True, description="Popularity and Markov chain from securely summed counts."
+        True,
+        description="Popularity, Markov chain, EASE and ItemKNN from securely summed "
+        "counts.",
+    )
+    ease_regularization: float = Field(
+        500.0,
+        gt=0,
+        le=1e9,
+        description="Lambda of the EASE baseline: users added to every item's own "
+        "count; higher trusts rare pairs of items less.",
     )
     local_only: bool = Field(
         True, description="Train each silo alone with the same budget."

@@ -28,6 +28,7 @@ from models.recommenders.counting import (
     popularity_counts,
     transition_counts,
 )
+from models.recommenders.item_weights import ItemWeights, pair_counts
 from models.recommenders.warm import warm_recommender
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems, Vocabulary
@@ -164,6 +165,13 @@ def evaluate_markov_chain(
     )
 
 
+def evaluate_item_weights(
+    workspace: SiloWorkspace, model: ItemWeights, question: Question
+) -> Answer | None:
+    """The same for EASE or ItemKNN; their scores are no log-probabilities."""
+    return _answer(workspace, model.score, question)
+
+
 def count_popularity(workspace: SiloWorkspace, num_silos: int) -> None:
     """Shelve training counts of items [V] for a secure sum."""
     data, size = workspace.get(SequenceData), workspace.get(Vocabulary).size
@@ -175,6 +183,12 @@ def count_transitions(workspace: SiloWorkspace, num_silos: int) -> None:
     data, size = workspace.get(SequenceData), workspace.get(Vocabulary).size
     counts = transition_counts(data, size).ravel()
     workspace.put(Contribution(encode_counts(counts, num_silos)))
+
+
+def count_pairs(workspace: SiloWorkspace, num_silos: int) -> None:
+    """Shelve users who have both items of a pair [V * (V + 1) / 2] for a secure sum."""
+    data, size = workspace.get(SequenceData), workspace.get(Vocabulary).size
+    workspace.put(Contribution(encode_counts(pair_counts(data, size), num_silos)))
 
 
 def split_sums(total: NDArray[np.int64]) -> tuple[MetricSums, NDArray[np.int64]]:
