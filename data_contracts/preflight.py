@@ -112,7 +112,7 @@ class CanaryRound:
         bytes_down: of the former, to all silos together.
         words: numbers in a silo's update as it is summed.
         parameters: of the model.
-        transitions: numbers in the sum of the Markov chain; 0 if there is none.
+        pairs: numbers in the baselines' sums over pairs of items; 0 if there is none.
         model_bytes: of the model as it is sent.
     """
 
@@ -125,7 +125,7 @@ class CanaryRound:
     bytes_down: int
     words: int
     parameters: int
-    transitions: int
+    pairs: int
     model_bytes: int
 
 

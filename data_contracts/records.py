@@ -42,6 +42,8 @@ class Subject(StrEnum):
     POOLED = "pooled"
     POPULARITY = "popularity"
     MARKOV = "markov chain"
+    ITEM_KNN = "ItemKNN"
+    EASE = "EASE"
 
 
 POOLED_SILOS = "all silos"

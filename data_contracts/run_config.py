@@ -22,9 +22,9 @@ from data_contracts.settings.data import (
     DataConfig,
     PreprocessingConfig,
 )
+from data_contracts.settings.evaluation import EvaluationConfig
 from data_contracts.settings.privacy import USERS_FOR_AN_ITEM_TABLE, PrivacyConfig
 from data_contracts.settings.training import (
-    EvaluationConfig,
     LocalTrainingConfig,
     ModelConfig,
     ScheduleConfig,
@@ -127,6 +127,52 @@ class FederatedTrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _can_be_personal(self) -> FederatedTrainingConfig:
+        if self.model.personal == "none":
+            return self
+        if self.privacy.on:
+            raise ValueError(
+                f"model.personal {self.model.personal} has no private training: "
+                "privacy.mode noises and charges a model that all silos share; set "
+                "model.personal to none or privacy.mode to off"
+            )
+        rows = self.secure_aggregation.min_silos_per_item
+        if self.model.personal == "items" and rows > 1:
+            raise ValueError(
+                "with model.personal items no row of an item is ever sent, so "
+                "secure_aggregation.min_silos_per_item has nothing to leave out; set "
+                "it to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _hides_its_items(self) -> FederatedTrainingConfig:
+        if self.preprocessing.item_names == "plain":
+            return self
+        items = self.model.items
+        if items == "auto":
+            items = "features" if self.few_people else "table"
+        if items != "table":
+            raise ValueError(
+                "preprocessing.item_names keyed-hash hides which items there are, and "
+                f"model.items {items} tells the coordinator their titles and "
+                "categories; set model.items to table"
+            )
+        if self.evaluation.pooled:
+            raise ValueError(
+                "preprocessing.item_names keyed-hash hides items from whoever has no "
+                "key, as the pooled data has none; set evaluation.pooled to false"
+            )
+        return self
+
+    @property
+    def fewest_silos_to_name(self) -> int:
+        """Silos that must stock an item that is hidden; 0: items are named plainly."""
+        if self.preprocessing.item_names == "plain":
+            return 0
+        return max(2, self.secure_aggregation.min_silos_per_item)
+
+    @model_validator(mode="after")
     def _keeps_its_privacy(self) -> FederatedTrainingConfig:
         if self.privacy.on and (complaint := self._privacy_complaint()):
             raise ValueError(complaint)
@@ -225,6 +271,9 @@ class FederatedTrainingConfig(Section):
             "adds all silos up at once, and no defence compares control variates; set "
             "secure_aggregation.groups to 1, combine to mean and norm_bound to null": (
                 secure.keeps_parts
+            ),
+            "needs the mean gradient of every tensor; set model.personal to none": (
+                self.model.personal != "none"
             ),
         }
         told = next((told for told, true in complaints.items() if true), "")

@@ -26,6 +26,7 @@ from flows.preflight_command import add_preflight_command
 from flows.privacy_commands import add_privacy_commands
 from flows.replay_command import add_replay_command
 from flows.resume_command import add_resume_command, resume_run
+from flows.tabular_command import add_example_arguments, run_example
 from flows.training_command import run_training
 
 Command = Callable[[argparse.Namespace], None]
@@ -75,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     train = _command(commands, "train", train_model, "train one model in rounds")
     _add_config_arguments(train)
+    add_example_arguments(train)
     train.add_argument(
         "--verbose", action="store_true", help="show the log of Prefect as well"
     )
@@ -97,11 +99,16 @@ def build_parser() -> argparse.ArgumentParser:
     matters = silo.add_subparsers(required=True, metavar="MATTER")
     identity = _command(matters, "identity", show_identity, "print a silo's identity")
     adopt = _command(matters, "adopt", adopt_manifest, "give a silo its manifest")
-    for matter in (identity, adopt):
+    item_key = _command(matters, "item-key", give_item_key, "give a silo its item key")
+    for matter in (identity, adopt, item_key):
         matter.add_argument("folder", help="the silo's own folder")
     adopt.add_argument("manifest", help="JSON file that the silos' people agreed on")
     adopt.add_argument(
         "--replace", action="store_true", help="take it in place of another one"
+    )
+
+    item_key.add_argument(
+        "--copy-from", metavar="FILE", help="key of another silo; left out: a new key"
     )
 
     add_privacy_commands(commands, _command, _add_config_arguments)
@@ -146,7 +153,10 @@ def check_config(arguments: argparse.Namespace) -> None:
 
 def train_model(arguments: argparse.Namespace) -> None:
     """`silorec train`."""
-    run_training(config_from(arguments), verbose=arguments.verbose)
+    if arguments.example:
+        run_example(arguments)
+    else:
+        run_training(config_from(arguments), verbose=arguments.verbose)
 
 
 def write_report(arguments: argparse.Namespace) -> None:
@@ -185,6 +195,19 @@ def adopt_manifest(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.folder} takes part only with {', '.join(adopted.identities)} "
         f"(manifest {adopted.sha256[:12]})"
+    )
+
+
+def give_item_key(arguments: argparse.Namespace) -> None:
+    """`silorec silo item-key`."""
+    from tasks.vocabulary.item_key import ITEM_KEY, make_item_key
+
+    folder, source = Path(arguments.folder), arguments.copy_from
+    made = make_item_key(folder, None if source is None else Path(source))
+    done = "was written" if made else "was there already"
+    print(
+        f"{folder / ITEM_KEY} {done}; hand it to the other silos, never to the "
+        "coordinator"
     )
 
 

@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from data_contracts.errors import ConfigError
 from data_contracts.presets import PRESETS, Tree, merged
 from data_contracts.run_config import (
     FederatedTrainingConfig,
+    explain,
     parse_config,
     read_config_file,
 )
 from data_contracts.settings.audit import PrivacyAuditConfig, parse_audit_config
+from data_contracts.tabular import TabularTrainingConfig
 
 FLAG_PREFIX = "setting:"
 
@@ -40,11 +43,13 @@ def settings_of(
 
 
 def add_setting_flags(
-    parser: argparse.ArgumentParser, model: type[BaseModel] = FederatedTrainingConfig
+    parser: argparse.ArgumentParser,
+    model: type[BaseModel] = FederatedTrainingConfig,
+    within: tuple[str, ...] = (),
 ) -> None:
-    """One flag per setting, grouped by section."""
+    """One flag per setting, grouped by section; `within`: the section of `model`."""
     groups: dict[str, Any] = {}
-    for path, field in settings_of(model):
+    for path, field in settings_of(model, within):
         title = ".".join(path[:-1]) or "run"
         group = groups.setdefault(title, parser.add_argument_group(title))
         group.add_argument(
@@ -83,6 +88,24 @@ def audit_config_from(arguments: argparse.Namespace) -> PrivacyAuditConfig:
         origin = f"{arguments.config} with flags" if flags else arguments.config
         tree = read_config_file(Path(arguments.config))
     return parse_audit_config(merged(tree, flags), origin=origin)
+
+
+def example_config_from(arguments: argparse.Namespace) -> TabularTrainingConfig:
+    """Flags alone; a worked example has no file and no data set.
+
+    Raises:
+        ConfigError: one sentence per mistake.
+    """
+    if arguments.dataset or arguments.config:
+        raise ConfigError(
+            "--example makes its own rows: leave out FILE and --dataset, or --example"
+        )
+    tree = merged(_given_flags(arguments), {"example": arguments.example})
+    try:
+        return TabularTrainingConfig.model_validate(tree)
+    except ValidationError as error:
+        origin = f"example {arguments.example}"
+        raise ConfigError("\n".join(explain(error, origin))) from None
 
 
 def _given_flags(arguments: argparse.Namespace) -> Tree:

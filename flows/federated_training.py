@@ -29,7 +29,7 @@ from tasks.evaluation.task import (
     evaluate_alone,
     evaluate_baselines,
     evaluate_on_silos,
-    num_transitions,
+    pair_sums,
     release_private_metrics,
     vote_on_silos,
 )
@@ -53,6 +53,7 @@ from tasks.local_training.jobs import job_of_round
 from tasks.local_training.silo_side import AloneJob
 from tasks.local_training.task import (
     forget_rounds_on_silos,
+    tell_of_own_parts,
     train_for_comparison,
     train_on_silos,
 )
@@ -79,6 +80,7 @@ from tasks.vocabulary.task import (
     admit_items,
     agree_on_vocabulary,
     describe_vocabulary,
+    hide_items_on_silos,
 )
 
 PRIVATE_ROUND = "private: what it is worth is measured once, at the end"
@@ -145,11 +147,14 @@ def train_while_quorum_lasts(
             deadline_seconds=config.cohort.deadline_seconds,
             attempt=run.attempt,
         )
+        named = hide_items_on_silos(cohort, config.preprocessing.item_names)
+        cohort = hosts.only(named.values)
         vocabulary = agree_on_vocabulary(
             cohort,
             sum_securely,
             min_interactions_per_item=config.preprocessing.min_interactions_per_item,
             public_only=config.privacy.on,
+            fewest_silos=config.fewest_silos_to_name,
         )
         vocabulary = describe_vocabulary(
             cohort, vocabulary, config.model, few_people=config.few_people,
@@ -158,8 +163,9 @@ def train_while_quorum_lasts(
         prepared = preprocess_on_silos(
             cohort, sum_securely, vocabulary, config.preprocessing,
             tell_sizes=not config.privacy.on,
+            weighting=config.server_optimizer.weighting,
         )  # fmt: skip
-        record_departures(run, prepared.replies.failures)
+        record_departures(run, {**named.failures, **prepared.replies.failures})
         cohort = hosts.only(prepared.replies.values)
         charged = charge_privacy(
             cohort, config.privacy, config.schedule.rounds,
@@ -189,7 +195,7 @@ def train_while_quorum_lasts(
                 "the model update": (
                     model.vector.size * config.local_training.update_vectors
                 ),
-                "transitions": num_transitions(config.evaluation, vocabulary.size),
+                **pair_sums(config.evaluation, vocabulary.size),
             },
             config.secure_aggregation,
         )
@@ -210,6 +216,8 @@ def train_while_quorum_lasts(
                 config, round_number, state.standing.cuts, cohort.silos,
                 prepared.total_examples, vocabulary=vocabulary, admitted=admitted,
                 last_mean=state.last_mean, charged=charged.plan if charged else None,
+                accepted_round=state.standing.accepted_round,
+                best_round=state.standing.best_round,
             )  # fmt: skip
             sent = round_start(state.model, state.variate, config.local_training)
             early = exchange_keys_early(
@@ -245,15 +253,16 @@ def train_while_quorum_lasts(
             if charged:  # whoever chooses by private metrics releases them
                 evaluation, ruling = None, accept_unseen(round_number)
             else:
+                asked = validation.in_round(round_number, state.standing.accepted_round)
                 evaluation = evaluate_on_silos(
-                    cohort, sum_securely, candidate.vector, validation
+                    cohort, sum_securely, candidate.vector, asked
                 )
                 evaluation.require_quorum(config.cohort.min_silos)
                 votes = None
                 if config.schedule.acceptance == "vote":
                     votes = vote_on_silos(
                         cohort, partial(sum_securely, round_number=round_number),
-                        state.model.vector, candidate.vector, validation,
+                        state.model.vector, candidate.vector, asked,
                         config.schedule.max_regression, round_number,
                     )  # fmt: skip
                 ruling = rule_on(
@@ -306,12 +315,17 @@ def train_while_quorum_lasts(
                 break
 
         test = Question.of(config, Window.TEST, cohort.silos)
+        best_round = state.standing.best_round
         told_exactly = not charged or config.privacy.metrics == "trusted-coordinator"
         results = []
         if told_exactly:
             results.append(
                 evaluate_on_silos(
-                    cohort, sum_securely, state.best, test, with_coverage=True
+                    cohort,
+                    sum_securely,
+                    state.best,
+                    test.in_round(best_round),
+                    with_coverage=True,
                 )
             )
         elif noisy := release_private_metrics(cohort, state.best, test):
@@ -337,16 +351,15 @@ def train_while_quorum_lasts(
                     for question in (validation, test)
                 ]
         metrics = [
-            row
-            for result in results
-            for row in result.records(run.run_id, state.standing.best_round)
+            row for result in results for row in result.records(run.run_id, best_round)
         ]
         if charged:  # before the run is over: a completed one never comes back
             steps = state.round_number * config.privacy.steps_in_round
             settled = settle_privacy(cohort, config.privacy, steps)
             record_privacy(run, "settled", settled, charged.plan)
         published = publish_model(run, state.best_version, metrics)
-        forget_rounds_on_silos(cohort)
+        forget_rounds_on_silos(cohort, best_round)
+        tell_of_own_parts(config, run.run_id)
     history = read_history(run)
     publish_artifacts(history, write_run_report(history, config.output_folder))
     return published

@@ -22,7 +22,7 @@ from models.control_variates import round_start
 from models.sequences import Window
 from tasks.cohort.task import open_cohort
 from tasks.evaluation.silo_side import Question
-from tasks.evaluation.task import evaluate_sample_on_silos, num_transitions
+from tasks.evaluation.task import evaluate_sample_on_silos, pair_sums
 from tasks.global_update.task import initialise_global_model, update_global_model
 from tasks.ingestion.task import load_silo_tables, prepare_silos
 from tasks.lineage.task import load_checkpoint
@@ -49,6 +49,7 @@ from tasks.vocabulary.task import (
     admit_items,
     agree_on_vocabulary,
     describe_vocabulary,
+    hide_items_on_silos,
 )
 
 
@@ -121,27 +122,31 @@ def preflight(
                 min_silos=quorum,
                 deadline_seconds=deadline,
             )
+            named = hide_items_on_silos(cohort, config.preprocessing.item_names)
+            cohort = hosts.only(named.values)
             vocabulary = agree_on_vocabulary(
                 cohort,
                 sum_securely,
                 min_interactions_per_item=config.preprocessing.min_interactions_per_item,
+                fewest_silos=config.fewest_silos_to_name,
             )
             vocabulary = describe_vocabulary(
                 cohort, vocabulary, config.model, few_people=config.few_people,
                 cache_folder=config.data.cache_folder,
             )  # fmt: skip
             prepared = preprocess_on_silos(
-                cohort, sum_securely, vocabulary, config.preprocessing
-            )
+                cohort, sum_securely, vocabulary, config.preprocessing,
+                weighting=config.server_optimizer.weighting,
+            )  # fmt: skip
             cohort = hosts.only(prepared.replies.values)
             checklist.add(
                 checks.check_step(
                     "preprocessing",
                     cohort.silos,
-                    prepared.replies.failures,
+                    {**named.failures, **prepared.replies.failures},
                     quorum,
                     f"{vocabulary.size} items, {prepared.total_users} users and "
-                    f"{prepared.total_examples} training examples in all",
+                    f"{prepared.shown_size} in all",
                 )
             )
 
@@ -156,13 +161,13 @@ def preflight(
             model = initialise_global_model(
                 config.model, vocabulary, config.server_optimizer, base
             )
-            transitions = num_transitions(config.evaluation, vocabulary.size)
+            pairs = pair_sums(config.evaluation, vocabulary.size)
             require_sums_fit(
                 {
                     "the model update": (
                         model.vector.size * config.local_training.update_vectors
                     ),
-                    "transitions": transitions,
+                    **pairs,
                 },
                 config.secure_aggregation,
             )
@@ -232,7 +237,7 @@ def preflight(
                 bytes_down=summed.bytes_down,
                 words=job.encoding.length,
                 parameters=model.vector.size,
-                transitions=transitions,
+                pairs=sum(pairs.values()),
                 model_bytes=sent.vector.nbytes,
             )
     report = judge_preflight(checklist, canary, config, price_per_hour, free_output)

@@ -33,7 +33,7 @@ from tasks.local_training.task import (
 )
 from tasks.preprocessing.task import preprocess_on_silos
 from tasks.secure_aggregation.task import aggregate_securely
-from tasks.vocabulary.task import admit_items
+from tasks.vocabulary.task import admit_items, hide_items_on_silos
 
 
 @flow(
@@ -74,10 +74,13 @@ def replay(
             min_silos=config.cohort.min_silos,
             deadline_seconds=config.cohort.deadline_seconds,
         )
+        named = hide_items_on_silos(hosts, config.preprocessing.item_names)
+        recorded.require_prepared(named)
         vocabulary = recorded.vocabulary
         prepared = preprocess_on_silos(
-            hosts, sum_securely, vocabulary, config.preprocessing
-        )
+            hosts, sum_securely, vocabulary, config.preprocessing,
+            weighting=config.server_optimizer.weighting,
+        )  # fmt: skip
         recorded.require_prepared(prepared.replies)
         admitted = admit_items(
             hosts,
@@ -91,7 +94,7 @@ def replay(
             if recorded.from_start
             else restore_global_model(recorded.vector_before(), config.server_optimizer)
         )
-        compared, mean = [], None
+        compared, mean, accepted_round = [], None, 0
 
         for told in recorded.rounds:
             job = RoundJob.of(
@@ -99,6 +102,7 @@ def replay(
                 prepared.total_examples,
                 vocabulary=vocabulary, admitted=admitted,
                 last_mean=None if mean is None else mean.update,
+                accepted_round=accepted_round,
             )  # fmt: skip
             sent = round_start(
                 model, None if mean is None else mean.variate, config.local_training
@@ -130,7 +134,8 @@ def replay(
             announce().round(told.round_number, round_number, compared[-1].sentence())
             if not compared[-1].equal:
                 break
-            model = candidate if told.accepted else model
+            if told.accepted:
+                model, accepted_round = candidate, told.round_number
         forget_rounds_on_silos(hosts)
 
     found = Replay(

@@ -66,6 +66,7 @@ def _deployments() -> list[RunnerDeployment]:
     from flows.maintenance import maintenance
     from flows.preflight import preflight
     from flows.privacy_audit import privacy_audit
+    from flows.tabular_training import tabular_training
 
     training = {"config": PRESETS["ml-100k"]}
     served: tuple[tuple[Any, str, dict[str, Any], str], ...] = (
@@ -75,6 +76,8 @@ def _deployments() -> list[RunnerDeployment]:
          "Check everything that a run needs before it."),
         (privacy_audit, "audit", {"config": {}},
          "Look for planted people in a privately trained model."),
+        (tabular_training, "example", {"config": {}},
+         "A plain model on made-up tables, held against pooled data."),
         (maintenance, "maintain", {"config": {}},
          "Merge small files of the lineage tables, and remove what nothing needs."),
     )  # fmt: skip

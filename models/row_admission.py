@@ -10,11 +10,29 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.parameters import ParameterLayout
+
+
+class Selection(Protocol):
+    """Which coordinates of an update take part in the sum."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of which they are."""
+
+    def left_out(self, start: int, stop: int) -> int:
+        """How many of the coordinates start ... stop are not sent."""
+
+    def pick(self, vector: NDArray[np.floating]) -> NDArray[np.floating]:
+        """What is sent of `vector` [d]."""
+
+    def spread(self, sent: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+        """The inverse of `pick` for a vector [size]; what is left out is zero."""
 
 
 @dataclass(frozen=True, eq=False)

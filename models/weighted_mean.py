@@ -23,7 +23,7 @@ from models.digits import Digits
 from models.fixed_point import RING_BITS, Dither, FixedPoint, Words, signed
 from models.parameters import ParameterLayout, Vector
 from models.robust_aggregation import l2_norm
-from models.row_admission import RowAdmission
+from models.row_admission import Selection
 
 LOSS_SCALE = 64.0
 NUM_SCALARS = 3
@@ -86,7 +86,7 @@ class EncodedUpdate:
     """A silo's update in ring words, and what rounding and clipping took from it.
 
     Attributes:
-        words: [d' + digits], d' = d without the rows left out.
+        words: [d' + digits], d' = d without what is left out.
         error: float32 [d'] in units of the weighted update; None where it is
             negligible, in the ring of 32 bits.
     """
@@ -103,7 +103,7 @@ class UpdateEncoding:
         ring_bits: width of a word.
         num_silos: at most so many updates are summed.
         blocks: of the flat vector, in order.
-        admission: rows of the item table that take part; None: all.
+        admission: coordinates that take part; None: all.
         tells_loss: whether silos put their training loss in.
         num_variates: coordinates at the end that are a control variate, d or none.
     """
@@ -111,7 +111,7 @@ class UpdateEncoding:
     ring_bits: int
     num_silos: int
     blocks: tuple[Block, ...]
-    admission: RowAdmission | None = None
+    admission: Selection | None = None
     tells_loss: bool = True
     num_variates: int = 0
 
@@ -124,7 +124,7 @@ class UpdateEncoding:
         *,
         ring_bits: int = RING_BITS,
         last_mean: NDArray[np.floating] | None = None,
-        admission: RowAdmission | None = None,
+        admission: Selection | None = None,
         variate_range: float | None = None,
     ) -> UpdateEncoding:
         """The encoding of one round.
@@ -135,9 +135,9 @@ class UpdateEncoding:
             clip: widest range of a weighted coordinate.
             ring_bits: wished width; without a last mean update, 32.
             last_mean: float [d], the mean update of the round before.
-            admission: rows of the item table that take part; None: all.
+            admission: coordinates that take part; None: all.
             variate_range: a control variate follows the update, whose coordinates are
-                all within this; goes with the ring of 32 bits and all rows.
+                all within this; goes with the ring of 32 bits and all coordinates.
         """
         if variate_range is not None:
             assert ring_bits == RING_BITS

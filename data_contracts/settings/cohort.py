@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from data_contracts.columns import Column, TableName
 from data_contracts.settings.base import Section
 
+TimeUnit = Literal["s", "ms", "us", "ns"]
 SiloName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", strip_whitespace=True)
 ]
@@ -30,6 +31,18 @@ class TableSource(Section):
         default_factory=dict,
         description="Canonical column name -> name in the silo's own table, "
         "where the two differ.",
+    )
+    time_unit: TimeUnit = Field(
+        "s",
+        description="What a timestamp that is a whole number counts since 1970: "
+        "seconds, milliseconds, microseconds or nanoseconds.",
+    )
+    rating_factor: float = Field(
+        1.0,
+        gt=0,
+        le=1e9,
+        description="Ratings of this table are multiplied by it, for example 0.01 "
+        "where they are cents and others bring whole units.",
     )
 
 

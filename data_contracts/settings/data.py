@@ -11,6 +11,7 @@ from data_contracts.settings.base import Section
 
 Dataset = Literal["ml-100k", "ml-1m"]
 SiloSplit = Literal["occupation", "age", "age-gender", "region", "taste"]
+ItemNames = Literal["plain", "keyed-hash"]
 
 
 class DataConfig(Section):
@@ -93,6 +94,13 @@ class PreprocessingConfig(Section):
         ge=1,
         description="Items with fewer interactions over all silos are left out; "
         "counted by secure aggregation.",
+    )
+    item_names: ItemNames = Field(
+        "plain",
+        description="How silos name items to each other. plain: by their ids. "
+        "keyed-hash: by a hash under a key that only the silos have (`silorec silo "
+        "item-key`), and only items that at least two silos stock; no id and no item "
+        "of a single silo is told.",
     )
     protocol: Literal["leave-one-out", "global-time"] = Field(
         "leave-one-out",

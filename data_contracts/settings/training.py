@@ -16,6 +16,8 @@ from data_contracts.settings.robustness import (
     silos_needed,
 )
 
+Weighting = Literal["examples", "root-examples", "uniform"]
+
 
 class ModelConfig(Section):
     """A causal transformer over item sequences (SASRec body with rotary positions)."""
@@ -51,6 +53,12 @@ class ModelConfig(Section):
         lt=1,
         description="For items table+text: share of items whose own vector is hidden "
         "from a training batch, so that text alone learns to be enough.",
+    )
+    personal: Literal["none", "items", "norms", "top"] = Field(
+        "none",
+        description="What each silo trains for itself and never sends (FedPer): items: "
+        "its item table, so that only the encoder is shared. norms: the layer norms "
+        "(FedBN). top: the last block and the norm behind it.",
     )
     dropout: float = Field(0.3, ge=0, lt=1, description="Dropout while training.")
     init_from: str | None = Field(
@@ -343,40 +351,8 @@ class ServerOptimizerConfig(Section):
     epsilon: float = Field(
         1e-3, gt=0, description="Adaptivity floor of adam and yogi (tau)."
     )
-    weighting: Literal["examples", "uniform"] = Field(
+    weighting: Weighting = Field(
         "examples",
-        description="Weight of a silo: its number of training examples, or one each.",
-    )
-
-
-class EvaluationConfig(Section):
-    """What is measured, and against what."""
-
-    k: int = Field(10, ge=1, le=1000, description="Cut-off of HR@k and NDCG@k.")
-    candidates: Literal["silo-catalogue", "vocabulary"] = Field(
-        "silo-catalogue",
-        description="Items ranked for a user: what the silo itself stocks, or all.",
-    )
-    per_silo_metrics: bool = Field(
-        True,
-        description="Show each silo's metrics to the coordinator. Off: only their "
-        "secure sum leaves a silo.",
-    )
-    baselines: bool = Field(
-        True, description="Popularity and Markov chain from securely summed counts."
-    )
-    local_only: bool = Field(
-        True, description="Train each silo alone with the same budget."
-    )
-    alone_learning_rate: float = Field(
-        3e-3,
-        gt=0,
-        le=10,
-        description="Peak learning rate of training alone or pooled; averaging "
-        "shrinks steps, so the federated rate is best about 2.5 times this.",
-    )
-    pooled: bool = Field(
-        False,
-        description="Train on all silos' data together; only for a public data set "
-        "whose silos all lie on one machine.",
+        description="Weight of a silo: its number of training examples, the square "
+        "root of it, so that a big silo does not drown small ones, or one each.",
     )

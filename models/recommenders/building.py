@@ -53,11 +53,9 @@ def layout_for(
     return layout_of(module)
 
 
-def table_of(layout: ParameterLayout) -> str | None:
-    """The tensor with a row for each item; None: items are features alone."""
-    return next(
-        (name for name in (ITEM_TABLE, ITEM_ROWS) if name in layout.names), None
-    )
+def table_of(layout: ParameterLayout) -> str:
+    """Name of the tensor with a row for each item, if the model has one."""
+    return ITEM_ROWS if ITEM_ROWS in layout.names else ITEM_TABLE
 
 
 def _described(config: ModelConfig, features: Tensor, num_items: int) -> Items:

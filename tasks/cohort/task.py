@@ -5,19 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.records import DecisionRecord, Verdict
-from data_contracts.run_config import FederatedTrainingConfig
-from data_contracts.settings.cohort import AUDITOR_NAME, SiloConfig
+from data_contracts.run_config import ClusterConfig
+from data_contracts.settings.cohort import AUDITOR_NAME, CohortConfig, SiloConfig
+from data_contracts.settings.training import SecureAggregationConfig
 from data_contracts.workspace import Cohort
 from tasks.cohort.actor import RayCohort, ray_cohort
 
 
+class CohortSettings(Protocol):
+    """What a run says about its silos, whatever it trains."""
+
+    @property
+    def output_folder(self) -> str:
+        """The silos' own folders lie in it."""
+
+    @property
+    def cohort(self) -> CohortConfig:
+        """Deadlines, retries and restarts."""
+
+    @property
+    def secure_aggregation(self) -> SecureAggregationConfig:
+        """Tells whether an auditor is needed."""
+
+    @property
+    def cluster(self) -> ClusterConfig:
+        """Where actors run."""
+
+
 def open_cohort(
-    silos: Iterable[SiloConfig], config: FederatedTrainingConfig, run_id: str
+    silos: Iterable[SiloConfig], config: CohortSettings, run_id: str
 ) -> AbstractContextManager[RayCohort]:
     """One warm Ray actor per silo, for the length of a `with` block.
 

@@ -11,6 +11,8 @@ from data_contracts.records import POOLED_SILOS, MetricRecord, Subject
 from models.ranking_metrics import MetricSums, total
 from models.sequences import Window
 
+WITHOUT_PROBABILITIES = frozenset({Subject.MARKOV, Subject.ITEM_KNN, Subject.EASE})
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -71,8 +73,8 @@ class Evaluation:
             metrics = sums.means()
             if coverage is not None:
                 metrics["coverage"] = coverage
-            if self.subject is Subject.MARKOV:
-                del metrics["nll"]  # its scores are no probabilities
+            if self.subject in WITHOUT_PROBABILITIES:
+                del metrics["nll"]  # their scores are none
             rows += [
                 MetricRecord(
                     run_id=run_id,

@@ -6,26 +6,30 @@ federation shows per-silo metrics to the coordinator.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import SiloInputError
+from data_contracts.personal_parts import part_up_to
 from data_contracts.run_config import FederatedTrainingConfig
-from data_contracts.settings.training import EvaluationConfig, ModelConfig
+from data_contracts.settings.evaluation import EvaluationConfig
+from data_contracts.settings.training import ModelConfig
 from data_contracts.votes import VoteCount
 from data_contracts.workspace import Contribution, SiloWorkspace
 from models.fixed_point import encode_counts
 from models.full_ranking import Ranking, Scorer, rank_held_out
 from models.parameters import AloneModel, Vector, vector_hash, write_vector
+from models.personal_part import PersonalPart
 from models.ranking_metrics import MetricSums
-from models.recommenders.building import history_scorer
+from models.recommenders.building import history_scorer, layout_over
 from models.recommenders.counting import (
     MarkovChain,
     popularity_counts,
     transition_counts,
 )
+from models.recommenders.item_weights import ItemWeights, pair_counts
 from models.recommenders.warm import warm_recommender
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems, Vocabulary
@@ -46,12 +50,17 @@ class Question:
         model: architecture of vectors.
         evaluation: cut-off, candidates, and whether sums may be shown.
         num_silos: silos in the secure sum.
+        own_part: the round whose personal tensors go with the model; None: the model is
+            taken as it is.
+        accepted_round: the same for the model that a vote compares it with.
     """
 
     window: Window
     model: ModelConfig
     evaluation: EvaluationConfig
     num_silos: int
+    own_part: int | None = None
+    accepted_round: int = 0
 
     @classmethod
     def of(
@@ -64,6 +73,13 @@ class Question:
             evaluation=config.evaluation,
             num_silos=len(silos),
         )
+
+    def in_round(self, round_number: int, accepted_round: int = 0) -> Question:
+        """The same, asked of the model that a round made.
+
+        Each silo takes the personal tensors that it trained with it.
+        """
+        return replace(self, own_part=round_number, accepted_round=accepted_round)
 
 
 @dataclass(frozen=True)
@@ -90,9 +106,10 @@ def evaluate_model(
     workspace: SiloWorkspace, model: Vector, question: Question
 ) -> Answer | None:
     """Rank the silo's held-out targets by the given model."""
-    ranking = _ranking(workspace, scorer_of(workspace, model, question), question)
+    own = own_model(workspace, model, question)
+    ranking = _ranking(workspace, scorer_of(workspace, own, question), question)
     if question.window is Window.VALIDATION:
-        remember(workspace, vector_hash(model), ranking.sums)
+        remember(workspace, vector_hash(own), ranking.sums)
     return _told(workspace, ranking, question)
 
 
@@ -110,9 +127,11 @@ def vote(
     abstains. The ballot is shelved for a secure sum, and returned only where the
     federation shows per-silo metrics, of which it then says nothing new.
     """
-    before, after = (
-        _own_sums(workspace, model, question) for model in (accepted, candidate)
+    question_before = replace(question, own_part=question.accepted_round)
+    before = _own_sums(
+        workspace, own_model(workspace, accepted, question_before), question
     )
+    after = _own_sums(workspace, own_model(workspace, candidate, question), question)
     floor = before.means()["ndcg"] * (1.0 - max_regression)
     against = not after.means()["ndcg"] >= floor
     ballot = VoteCount(int(against), 1) if after.users else VoteCount(0, 0)
@@ -147,6 +166,13 @@ def evaluate_markov_chain(
     )
 
 
+def evaluate_item_weights(
+    workspace: SiloWorkspace, model: ItemWeights, question: Question
+) -> Answer | None:
+    """The same for EASE or ItemKNN; their scores are no log-probabilities."""
+    return _answer(workspace, model.score, question)
+
+
 def count_popularity(workspace: SiloWorkspace, num_silos: int) -> None:
     """Shelve training counts of items [V] for a secure sum."""
     data, size = workspace.get(SequenceData), workspace.get(Vocabulary).size
@@ -158,6 +184,12 @@ def count_transitions(workspace: SiloWorkspace, num_silos: int) -> None:
     data, size = workspace.get(SequenceData), workspace.get(Vocabulary).size
     counts = transition_counts(data, size).ravel()
     workspace.put(Contribution(encode_counts(counts, num_silos)))
+
+
+def count_pairs(workspace: SiloWorkspace, num_silos: int) -> None:
+    """Shelve users who have both items of a pair [V * (V + 1) / 2] for a secure sum."""
+    data, size = workspace.get(SequenceData), workspace.get(Vocabulary).size
+    workspace.put(Contribution(encode_counts(pair_counts(data, size), num_silos)))
 
 
 def split_sums(total: NDArray[np.int64]) -> tuple[MetricSums, NDArray[np.int64]]:
@@ -217,6 +249,19 @@ def contribution_of(ranking: Ranking, num_silos: int) -> Contribution:
         [np.rint(sums * SUM_UNIT).astype(np.int64), ranking.recommended]
     )
     return Contribution(encode_counts(counts, num_silos))
+
+
+def own_model(workspace: SiloWorkspace, model: Vector, question: Question) -> Vector:
+    """The model [d] with the tensors that this silo trained for itself, if any are.
+
+    Raises:
+        SiloError: the silo's own part is damaged.
+    """
+    if question.model.personal == "none" or question.own_part is None:
+        return model
+    layout = layout_over(question.model, workspace.get(Vocabulary))
+    part = part_up_to(workspace.folder, workspace.run_id, question.own_part)
+    return PersonalPart.of(question.model, layout).merged(model, part)
 
 
 def scorer_of(workspace: SiloWorkspace, model: Vector, question: Question) -> Scorer:

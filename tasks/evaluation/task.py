@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -14,20 +15,23 @@ from data_contracts.preflight import EvaluationSample
 from data_contracts.progress import announce
 from data_contracts.records import Subject
 from data_contracts.secure_sum import SecureSum
-from data_contracts.settings.training import EvaluationConfig
+from data_contracts.settings.evaluation import EvaluationConfig
 from data_contracts.votes import VoteCount
 from data_contracts.workspace import Cohort, SiloReplies, SiloStep
 from models.fixed_point import decode_counts
 from models.parameters import Vector
 from models.recommenders.counting import MarkovChain
+from models.recommenders.item_weights import ItemWeights, ease, item_knn, whole_gram
 from tasks.evaluation.private_metrics import release_metrics
 from tasks.evaluation.results import Evaluation, pooled_sums
 from tasks.evaluation.sample import evaluate_sample
 from tasks.evaluation.silo_side import (
     Answer,
     Question,
+    count_pairs,
     count_popularity,
     count_transitions,
+    evaluate_item_weights,
     evaluate_markov_chain,
     evaluate_model,
     evaluate_own_model,
@@ -40,6 +44,8 @@ SumSecurely = Callable[[Cohort, str], SecureSum]
 
 # Above this, the V x V transition counts no longer fit a small machine.
 MAX_MARKOV_ITEMS = 12_000
+# Above this, inverting the V x V Gram matrix takes minutes and gigabytes.
+MAX_GRAM_ITEMS = 8_000
 
 
 @task(name="Evaluate on silos", cache_policy=NO_CACHE)
@@ -160,19 +166,23 @@ def evaluate_alone(
     )
 
 
-def num_transitions(config: EvaluationConfig, num_items: int) -> int:
-    """Numbers in the sum that the Markov chain is made of; 0 if there is none."""
-    wanted = config.baselines and num_items <= MAX_MARKOV_ITEMS
-    return num_items**2 if wanted else 0
+def pair_sums(config: EvaluationConfig, num_items: int) -> dict[str, int]:
+    """Numbers in the sums over pairs of items that baselines are made of."""
+    lengths = {}
+    if config.baselines and num_items <= MAX_MARKOV_ITEMS:
+        lengths["transitions"] = num_items**2
+    if config.baselines and num_items <= MAX_GRAM_ITEMS:
+        lengths["item pairs"] = num_items * (num_items + 1) // 2
+    return lengths
 
 
 @task(name="Evaluate counting baselines", cache_policy=NO_CACHE)
 def evaluate_baselines(
     cohort: Cohort, sum_securely: SumSecurely, question: Question
 ) -> tuple[Evaluation, ...]:
-    """Popularity and, for catalogues that allow it, the lagged Markov chain.
+    """Popularity and, for catalogues that allow them, Markov chain, ItemKNN and EASE.
 
-    Both are made of securely summed counts and equal the pooled model exactly.
+    All are made of securely summed counts and equal the pooled model exactly.
     """
     counted = cohort.call(count_popularity, len(cohort.silos))
     members = cohort.only(counted.values)
@@ -184,18 +194,48 @@ def evaluate_baselines(
         )
     ]  # fmt: skip
     if len(popularity) <= MAX_MARKOV_ITEMS:
-        members = cohort.only(cohort.call(count_transitions, len(members.silos)).values)
-        pairs = decode_counts(sum_securely(members, "transitions").total)
-        chain = MarkovChain.from_counts(
-            pairs.reshape(len(popularity), len(popularity)), popularity
+        results.append(_evaluate_chain(members, sum_securely, question, popularity))
+    if len(popularity) <= MAX_GRAM_ITEMS:
+        results += _evaluate_item_weights(
+            members, sum_securely, question, len(popularity)
         )
-        results.append(
-            _evaluate(
-                members, sum_securely, Subject.MARKOV, question, True,
-                evaluate_markov_chain, cohort.broadcast(chain),
-            )
-        )  # fmt: skip
     return tuple(results)
+
+
+def _evaluate_chain(
+    cohort: Cohort,
+    sum_securely: SumSecurely,
+    question: Question,
+    popularity: NDArray[np.int64],
+) -> Evaluation:
+    members = cohort.only(cohort.call(count_transitions, len(cohort.silos)).values)
+    pairs = decode_counts(sum_securely(members, "transitions").total)
+    chain = MarkovChain.from_counts(
+        pairs.reshape(len(popularity), len(popularity)), popularity
+    )
+    return _evaluate(
+        members, sum_securely, Subject.MARKOV, question, True,
+        evaluate_markov_chain, cohort.broadcast(chain),
+    )  # fmt: skip
+
+
+def _evaluate_item_weights(
+    cohort: Cohort, sum_securely: SumSecurely, question: Question, num_items: int
+) -> Iterator[Evaluation]:
+    """ItemKNN and EASE, both from one sum."""
+    members = cohort.only(cohort.call(count_pairs, len(cohort.silos)).values)
+    pairs = decode_counts(sum_securely(members, "item pairs").total)
+    gram = whole_gram(pairs, num_items)
+    regularization = question.evaluation.ease_regularization
+    fits: dict[Subject, Callable[[], ItemWeights]] = {
+        Subject.ITEM_KNN: lambda: item_knn(gram),
+        Subject.EASE: lambda: ease(gram, regularization),
+    }
+    for subject, fit in fits.items():
+        yield _evaluate(
+            members, sum_securely, subject, question, True,
+            evaluate_item_weights, cohort.broadcast(fit()),
+        )  # fmt: skip
 
 
 def _evaluate(

@@ -65,7 +65,8 @@ def by_votes(votes: VoteCount) -> Judgement:
 
 def accept_unseen(round_number: int) -> Ruling:
     """The candidate is taken as it is: to choose by private data would be a release."""
-    return Ruling(True, Standing(best_round=round_number), ())
+    standing = Standing(best_round=round_number, accepted_round=round_number)
+    return Ruling(True, standing, ())
 
 
 def rule_on(
@@ -105,7 +106,9 @@ def rule_on(
     )
     if judgement.best:
         standing = replace(standing, best=metric, best_round=round_number)
-    if not judgement.accepted:
+    if judgement.accepted:
+        standing = replace(standing, accepted_round=round_number)
+    else:
         standing = replace(standing, cuts=standing.cuts + 1)
         decide(
             Verdict.LEARNING_RATE_CUT,

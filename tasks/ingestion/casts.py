@@ -9,7 +9,8 @@
 
 Times without a zone are UTC; fractions of a second are cut off, so rows within one
 second are told apart by their order in the table only. Milliseconds are never
-guessed: as seconds they lie in a far future, which the data contract refuses.
+guessed: as seconds they lie in a far future, which the data contract refuses. A silo
+says `time_unit` of its table.
 Missing values stay missing.
 """
 
@@ -17,11 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.columns import Column
+from data_contracts.settings.cohort import TimeUnit
 from data_contracts.tables import ARROW_TYPES
 
 UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -37,8 +40,15 @@ class CastError(Exception):
         self.accepted = accepted
 
 
-def cast_column(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
+def cast_column(
+    column: Column, values: pa.ChunkedArray, time_unit: TimeUnit = "s"
+) -> pa.ChunkedArray:
     """Bring a silo's own column into its canonical type.
+
+    Args:
+        column: what it is to become.
+        values: as the silo has them.
+        time_unit: of timestamps that are whole numbers.
 
     Raises:
         CastError: the type, or one of the values, has no canonical form.
@@ -48,6 +58,8 @@ def cast_column(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_null(values.type):
         return values.cast(ARROW_TYPES[column])
     cast, accepted = CASTS.get(column, (_text, "text or whole numbers"))
+    if column is Column.TIMESTAMP:
+        cast = partial(_seconds, unit=time_unit)
     try:
         return cast(values)
     except pa.ArrowException:
@@ -78,7 +90,7 @@ def _whole_number(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return _number(values).cast(pa.int64())
 
 
-def _seconds(values: pa.ChunkedArray) -> pa.ChunkedArray:
+def _seconds(values: pa.ChunkedArray, unit: TimeUnit = "s") -> pa.ChunkedArray:
     if _is_text(values.type):
         values = _whole_numbers_or_times(values)
     if pa.types.is_date(values.type):
@@ -87,7 +99,8 @@ def _seconds(values: pa.ChunkedArray) -> pa.ChunkedArray:
         # The count behind a zoned time is in UTC already.
         count = values.cast(pa.int64())
         return _floor_divide(count, UNITS_PER_SECOND[values.type.unit])
-    return _whole_number(values)
+    whole = _whole_number(values)
+    return whole if unit == "s" else _floor_divide(whole, UNITS_PER_SECOND[unit])
 
 
 def _whole_numbers_or_times(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_contracts.columns import (
     OPTIONAL_COLUMNS,
@@ -56,7 +57,9 @@ def read_table(source: TableSource, name: TableName) -> pa.Table:
         raise _unreadable(where, kind, error) from None
     if not len(raw):
         raise SiloInputError(f"{where} has no rows; point it at a table that does")
-    return pa.table({c.value: _cast(c, own, raw, where) for c, own in chosen.items()})
+    return pa.table(
+        {c.value: _cast(c, own, raw, where, source) for c, own in chosen.items()}
+    )
 
 
 def _format(source: TableSource, path: Path, where: str) -> str:
@@ -119,11 +122,16 @@ def _shown(columns: Sequence[str], kind: str, recognised: bool) -> str:
     return f"it has {', '.join(columns[:SHOWN_COLUMNS])}{more}"
 
 
-def _cast(column: Column, own: str, raw: pa.Table, where: str) -> pa.ChunkedArray:
+def _cast(
+    column: Column, own: str, raw: pa.Table, where: str, source: TableSource
+) -> pa.ChunkedArray:
     try:
-        return cast_column(column, raw[own])
+        cast = cast_column(column, raw[own], source.time_unit)
     except CastError as error:
         raise SiloInputError(
             f"{where}: column {own} of type {raw[own].type} cannot become {column}, "
             f"which takes {error.accepted}"
         ) from None
+    if column is Column.RATING and source.rating_factor != 1.0:
+        return pc.multiply(cast, source.rating_factor)
+    return cast

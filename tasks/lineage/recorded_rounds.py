@@ -2,7 +2,8 @@
 
 A round follows from the model before it, the configuration, the silos' tables, who
 trained, who is in the sum, and how often the learning rate was cut: all on record. A
-server optimizer with a memory, a narrow ring, and control variates follow from all
+server optimizer with a memory, a narrow ring, control variates and personal tensors
+follow from all
 rounds before; these are then computed again from the first, and nothing more needs to
 be kept.
 """
@@ -13,6 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data_contracts.errors import NotRecordedError, UsageError
 from data_contracts.records import (
@@ -128,7 +130,7 @@ class RecordedRounds:
                 "back the tables and folders of the time"
             )
 
-    def require_prepared(self, prepared: SiloReplies[None]) -> None:
+    def require_prepared(self, prepared: SiloReplies[Any]) -> None:
         """Refuse where a silo cannot be prepared: weights follow from all of them.
 
         Raises:
@@ -254,7 +256,9 @@ def remembers(config: FederatedTrainingConfig) -> bool:
     """
     narrow = config.secure_aggregation.ring_bits < RING_BITS
     corrected = config.local_training.drift_correction != "none"
-    return narrow or corrected or config.server_optimizer.name != "sgd"
+    personal = config.model.personal != "none"
+    other = config.server_optimizer.name != "sgd"
+    return narrow or corrected or personal or other
 
 
 def _config_tree(history: RunHistory) -> dict[str, object]:

@@ -22,6 +22,8 @@ def job_of_round(
     charged: PrivacyPlan | None,
     last_mean: Any = None,
     admitted: Any = None,
+    accepted_round: int = 0,
+    best_round: int = 0,
 ) -> RoundJob | PrivateJob:
     """What silos must know to train one round; see `RoundJob.of`.
 
@@ -35,10 +37,13 @@ def job_of_round(
         charged: what every silo's privacy ledger charged; None: it is not private.
         last_mean: float [d], the mean update of the round before.
         admitted: bool [V], items whose rows take part in the sum.
+        accepted_round: the round that made the global model; 0: none yet.
+        best_round: the round that made the best one; 0: none yet.
     """
     if charged is not None:
         return private_job(config, charged, round_number, silos, vocabulary, last_mean)
     return RoundJob.of(
         config, round_number, cuts, silos, total_examples,
         vocabulary=vocabulary, admitted=admitted, last_mean=last_mean,
+        accepted_round=accepted_round, best_round=best_round,
     )  # fmt: skip

@@ -65,17 +65,12 @@ def train_sample(
         drift,
     )
     began = time.monotonic()
-    weight = (
-        1.0 / job.num_silos
-        if job.weight_unit is None
-        else data.num_examples * job.weight_unit
-    )
     model_delta = read_vector(module)
     model_delta -= global_model
     update = shortened(model_delta, job.training.max_update_norm)
     encoded = job.encoding.encode(
         np.concatenate([update, drift.mean_gradient()]) if drift else update,
-        weight,
+        job.weight_of(data),
         float(np.mean(losses)) if losses else 0.0,
         dither=np.random.default_rng().random,
     )

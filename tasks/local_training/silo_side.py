@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 from data_contracts.code_identity import code_hash
 from data_contracts.errors import SiloError
+from data_contracts.personal_parts import drop_parts
 from data_contracts.round_outcome import TrainingReceipt
 from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.settings.cohort import POOLED_SILO_NAME
+from data_contracts.settings.evaluation import EvaluationConfig
 from data_contracts.settings.training import (
-    EvaluationConfig,
     LocalTrainingConfig,
     ModelConfig,
     ScheduleConfig,
+    Weighting,
 )
 from data_contracts.workspace import Contribution, InputKind, SiloWorkspace
 from models.control_variates import DriftCorrection
@@ -32,10 +34,11 @@ from models.parameters import (
     vector_hash,
     write_vector,
 )
+from models.personal_part import PersonalPart
 from models.recommenders.building import history_scorer, layout_over, table_of
 from models.recommenders.warm import warm_recommender
-from models.row_admission import RowAdmission
 from models.sequences import SequenceData, Window
+from models.silo_weights import silo_weight
 from models.vocabulary import StockedItems, Vocabulary
 from models.weighted_mean import UpdateEncoding, shortened
 from tasks.local_training.choice_of_people import scored_items
@@ -46,6 +49,12 @@ from tasks.local_training.kept_updates import (
     keep_update,
     kept_update,
     last_update,
+)
+from tasks.local_training.own_part import (
+    has_part,
+    keep_own_part,
+    own_model,
+    personal_part,
 )
 from tasks.local_training.trainer import train, training_seed
 
@@ -60,9 +69,12 @@ class RoundJob:
         model: architecture.
         training: the local recipe.
         encoding: of the update.
-        weight_unit: weight of one training example; None: every silo weighs
+        weight_unit: weight of one training example or root; None: every silo weighs
             `1 / num_silos`.
         num_silos: silos in the secure sum.
+        weighting: what `weight_unit` is a unit of.
+        accepted_round: the round that made the global model; 0: none yet.
+        best_round: the round that made the best one so far; 0: none yet.
     """
 
     round_number: int
@@ -72,6 +84,9 @@ class RoundJob:
     encoding: UpdateEncoding
     weight_unit: float | None
     num_silos: int
+    weighting: Weighting = "examples"
+    accepted_round: int = 0
+    best_round: int = 0
 
     @classmethod
     def of(
@@ -85,6 +100,8 @@ class RoundJob:
         vocabulary: Vocabulary,
         admitted: NDArray[np.bool_] | None = None,
         last_mean: NDArray[np.floating] | None = None,
+        accepted_round: int = 0,
+        best_round: int = 0,
     ) -> RoundJob:
         """The job of one round.
 
@@ -93,28 +110,29 @@ class RoundJob:
             round_number: from 1.
             cuts: how often the learning rate was cut.
             silos: in the secure sum.
-            total_examples: training targets of all silos.
+            total_examples: what all silos weigh, as `silo_weight` has it.
             vocabulary: the items.
             admitted: bool [V], items whose rows take part in the sum; None: all.
             last_mean: float [d], the mean update of the round before.
+            accepted_round: the round that made the global model; 0: none yet.
+            best_round: the round that made the best one so far; 0: none yet.
         """
         layout = layout_over(config.model, vocabulary)
-        table = table_of(layout)
         encoding = UpdateEncoding.of(
             layout,
             len(silos),
             config.secure_aggregation.clip,
             ring_bits=config.secure_aggregation.ring_bits,
             last_mean=last_mean,
-            admission=None
-            if admitted is None or table is None
-            else RowAdmission.of(admitted, layout, table),
+            admission=PersonalPart.of(config.model, layout).selection(
+                admitted, table_of(layout)
+            ),
             # A mean of clipped gradients is within their clip, and its weight within 1.
             variate_range=None
             if config.local_training.drift_correction == "none"
             else config.local_training.clip_norm,
         )
-        by_examples = config.server_optimizer.weighting == "examples"
+        weighting = config.server_optimizer.weighting
         return cls(
             round_number=round_number,
             learning_rate=round_learning_rate(
@@ -123,8 +141,11 @@ class RoundJob:
             model=config.model,
             training=config.decided_training,
             encoding=encoding,
-            weight_unit=1.0 / total_examples if by_examples else None,
+            weight_unit=None if weighting == "uniform" else 1.0 / total_examples,
             num_silos=len(silos),
+            weighting=weighting,
+            accepted_round=accepted_round,
+            best_round=best_round,
         )
 
     def received(self, sent: Vector) -> tuple[Vector, Vector | None]:
@@ -133,6 +154,12 @@ class RoundJob:
             return sent, None
         model, shared = np.split(sent, 2)
         return model, shared
+
+    def weight_of(self, data: SequenceData) -> float:
+        """What a silo with this data weighs in the mean."""
+        if self.weight_unit is None:
+            return 1.0 / self.num_silos
+        return silo_weight(data.num_examples, self.weighting) * self.weight_unit
 
     def noise_in(self, contributors: Collection[str]) -> float:
         """None: only `PrivateJob` has noise."""
@@ -173,23 +200,30 @@ def train_round(
         NotFiniteError: loss or update is NaN or infinite; nothing is shelved.
     """
     model_hash = vector_hash(sent)
+    global_model, shared = job.received(sent)
+    personal = personal_part(workspace, job.model)
+    start = own_model(workspace, global_model, personal, job.accepted_round)
     data, stocked = workspace.get(SequenceData), workspace.get(StockedItems)
-    key = job.made_of(model_hash, data, stocked)
+    key = job.made_of(model_hash + vector_hash(start), data, stocked)
     kept = kept_update(workspace.folder, workspace.run_id, job.round_number)
-    if kept is None or kept.key != key:
-        kept = _trained(workspace, sent, job, key)
+    if kept is None or kept.key != key or not has_part(workspace, personal, job, key):
+        kept = _trained(workspace, start, shared, job, key, personal)
         keep_update(workspace.folder, workspace.run_id, job.round_number, kept)
     workspace.put(Contribution(kept.words, job.input_kind(model_hash)))
     return kept.receipt
 
 
 def _trained(
-    workspace: SiloWorkspace, sent: Vector, job: RoundJob, key: str
+    workspace: SiloWorkspace,
+    start: Vector,
+    shared: Vector | None,
+    job: RoundJob,
+    key: str,
+    personal: PersonalPart,
 ) -> KeptUpdate:
     began = time.monotonic()
     data, module = workspace.get(SequenceData), warm_recommender(workspace, job.model)
-    global_model, shared = job.received(sent)
-    write_vector(module, global_model)
+    write_vector(module, start)
     last = last_update(workspace.folder, workspace.run_id, job.round_number)
     own = last.variate if last else None
     drift = DriftCorrection(module, shared, own) if shared is not None else None
@@ -205,19 +239,16 @@ def _trained(
         corrections=(drift,) if drift else (),
     )
     seconds = time.monotonic() - began
-    weight = (
-        1.0 / job.num_silos
-        if job.weight_unit is None
-        else data.num_examples * job.weight_unit
-    )
     model_delta = read_vector(module)
-    model_delta -= global_model
+    keep_own_part(workspace, personal, job, model_delta, key)
+    model_delta -= start
+    model_delta = personal.without(model_delta)
     model_delta = shortened(model_delta, job.training.max_update_norm)
     variate = drift.mean_gradient() if drift else None
     seed = training_seed(job.training.seed, workspace.silo, job.round_number)
     encoded = job.encoding.encode(
         model_delta if variate is None else np.concatenate([model_delta, variate]),
-        weight,
+        job.weight_of(data),
         loss,
         dither=np.random.default_rng([seed, 1]).random,
         # What rounding took from the last contribution is made good in this one.
@@ -229,9 +260,13 @@ def _trained(
     return KeptUpdate(key, encoded.words, encoded.error, receipt, variate)
 
 
-def forget_rounds(workspace: SiloWorkspace) -> None:
-    """The run has ended: delete what was kept to finish an interrupted round."""
+def forget_rounds(workspace: SiloWorkspace, best_round: int = 0) -> None:
+    """The run has ended: delete what was kept to finish an interrupted round.
+
+    The silo's own part of the model of `best_round` stays.
+    """
     forget_updates(workspace.folder, workspace.run_id)
+    drop_parts(workspace.folder, workspace.run_id, needed=(best_round,), newest=0)
 
 
 def compare_with_commitment(

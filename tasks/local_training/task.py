@@ -8,9 +8,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.errors import QuorumLostError
+from data_contracts.personal_parts import PERSONAL
 from data_contracts.preflight import TrainingSample
 from data_contracts.progress import announce
 from data_contracts.round_outcome import TrainingReceipt
+from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.settings.cohort import POOLED_SILO_NAME, CohortConfig
 from data_contracts.workspace import Cohort, SiloReplies
 from models.parameters import Vector
@@ -140,6 +142,22 @@ def train_for_comparison(
     return pooled.call(hand_over_pooled_model).values.get(POOLED_SILO_NAME)
 
 
-def forget_rounds_on_silos(cohort: Cohort) -> None:
-    """The model is published: silos delete what they kept for interrupted rounds."""
-    cohort.call(forget_rounds)
+def forget_rounds_on_silos(cohort: Cohort, best_round: int = 0) -> None:
+    """The run is over: silos delete what they kept for interrupted rounds.
+
+    Args:
+        cohort: the silos.
+        best_round: whose personal part goes with the published model; 0: nothing is
+            published.
+    """
+    cohort.call(forget_rounds, best_round)
+
+
+def tell_of_own_parts(config: FederatedTrainingConfig, run_id: str) -> None:
+    """Say where each silo finds what belongs to the published model."""
+    if config.model.personal != "none":
+        announce().note(
+            f"Each silo keeps its own part of the model (model.personal "
+            f"{config.model.personal}) in its folder, under {PERSONAL}/{run_id}; the "
+            "published model holds in its place what everybody began with."
+        )

@@ -85,8 +85,9 @@ def comparison_seconds(canary: CanaryRound, config: FederatedTrainingConfig) -> 
     ranking = makespan(_evaluation(canary), canary.at_once)
     seconds = ranking + canary.metrics_seconds
     if evaluation.baselines:
-        pairs = canary.sum_seconds * canary.transitions / max(canary.words, 1)
-        seconds += 2 * (ranking + canary.metrics_seconds) + pairs
+        pairs = canary.sum_seconds * canary.pairs / max(canary.words, 1)
+        baselines = 4 if canary.pairs else 1
+        seconds += baselines * (ranking + canary.metrics_seconds) + pairs
     if evaluation.local_only:
         alone = [
             config.schedule.rounds
@@ -109,7 +110,7 @@ def traffic(
     narrow = WORD_BYTES - config.secure_aggregation.ring_bits // 8
     later = first - narrow * canary.words * silos
     up = first + (rounds - 1) * later
-    up += WORD_BYTES * canary.transitions * silos
+    up += WORD_BYTES * canary.pairs * silos
     down = rounds * (canary.bytes_down + canary.model_bytes * silos)
     return float(up), float(down)
 
@@ -126,7 +127,7 @@ def extra_memory(canary: CanaryRound, config: FederatedTrainingConfig) -> float:
     counted, as words, and as a chain.
     """
     alone = 2 * FLOAT_BYTES * canary.parameters * config.evaluation.local_only
-    pairs = canary.transitions * (COUNT_BYTES + WORD_BYTES + FLOAT_BYTES)
+    pairs = canary.pairs * (COUNT_BYTES + WORD_BYTES + FLOAT_BYTES)
     return float(alone + pairs)
 
 

@@ -11,9 +11,11 @@ import pyarrow.compute as pc
 from data_contracts.columns import Column, TableName
 from data_contracts.errors import SiloInputError
 from data_contracts.settings.data import PreprocessingConfig
+from data_contracts.settings.training import Weighting
 from data_contracts.tables import SiloTables
 from data_contracts.workspace import Contribution, SiloWorkspace
 from models.fixed_point import encode_counts
+from models.silo_weights import silo_weight
 from models.vocabulary import StockedItems, Vocabulary
 from tasks.preprocessing.cache import cache_key, read_sequences, write_sequences
 from tasks.preprocessing.sequences import TimeCuts, build_sequences
@@ -33,10 +35,12 @@ def preprocess(
     config: PreprocessingConfig,
     cuts: TimeCuts | None,
     num_silos: int,
+    weighting: Weighting = "examples",
 ) -> None:
     """Shelve the silo's sequences, catalogue and, for a secure sum, their counts.
 
-    The contribution is [training examples, users]; weights of silos come from its sum.
+    The contribution is [training examples or their root, users]; weights of silos come
+    from its sum.
 
     Raises:
         SiloInputError: nothing is left to train on.
@@ -68,7 +72,7 @@ def preprocess(
     workspace.put(data)
     workspace.put(vocabulary)
     workspace.put(stocked_items(tables, vocabulary))
-    counts = np.array([data.num_examples, data.num_users])
+    counts = np.array([silo_weight(data.num_examples, weighting), data.num_users])
     workspace.put(Contribution(encode_counts(counts, num_silos)))
 
 

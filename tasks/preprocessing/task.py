@@ -12,8 +12,10 @@ from data_contracts.progress import announce
 from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.cohort import POOLED_SILO_NAME
 from data_contracts.settings.data import PreprocessingConfig
+from data_contracts.settings.training import Weighting
 from data_contracts.workspace import Cohort, SiloReplies
 from models.fixed_point import decode_counts
+from models.silo_weights import ROOT_UNIT
 from models.vocabulary import Vocabulary
 from tasks.preprocessing.sequences import TimeCuts
 from tasks.preprocessing.silo_side import count_days, preprocess
@@ -29,7 +31,8 @@ class PreparedCohort:
     Attributes:
         replies: silos whose sequences are ready, and failures.
         cuts: windows of the global-time protocol; None for leave-one-out.
-        total_examples: training targets over all silos.
+        total_examples: what all silos weigh, as `silo_weight` has it: training targets,
+            or their roots.
         total_users: users over all silos.
     """
 
@@ -37,6 +40,14 @@ class PreparedCohort:
     cuts: TimeCuts | None
     total_examples: int
     total_users: int
+    weighting: Weighting = "examples"
+
+    @property
+    def shown_size(self) -> str:
+        """The size of all silos' data together, as far as it is known."""
+        if self.weighting == "root-examples":
+            return f"{self.total_examples / ROOT_UNIT:,.0f} roots of training examples"
+        return f"{self.total_examples} training examples"
 
 
 @task(name="Preprocess on silos", cache_policy=NO_CACHE)
@@ -47,6 +58,7 @@ def preprocess_on_silos(
     config: PreprocessingConfig,
     *,
     tell_sizes: bool = True,
+    weighting: Weighting = "examples",
 ) -> PreparedCohort:
     """Build every silo's sequences inside the silo; only the summed size is seen.
 
@@ -56,6 +68,7 @@ def preprocess_on_silos(
         vocabulary: the items.
         config: filters and windows.
         tell_sizes: sum the sizes of all silos at all; else they are 0.
+        weighting: what of the number of examples is summed.
     """
     announce().stage(f"Preprocessing inside {len(cohort.silos)} silos")
     cuts = _agree_on_cuts(cohort, sum_securely, config)
@@ -65,6 +78,7 @@ def preprocess_on_silos(
         config,
         cuts,
         len(cohort.silos),
+        weighting,
         lasting=True,
         retry=True,
     )
@@ -72,7 +86,7 @@ def preprocess_on_silos(
         return PreparedCohort(replies, cuts, 0, 0)
     sizes = sum_securely(cohort.only(replies.values), "data sizes")
     examples, users = decode_counts(sizes.total)
-    return PreparedCohort(replies, cuts, int(examples), int(users))
+    return PreparedCohort(replies, cuts, int(examples), int(users), weighting)
 
 
 @task(name="Preprocess pooled data", cache_policy=NO_CACHE)

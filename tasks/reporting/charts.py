@@ -62,7 +62,9 @@ class _Mark:
 
 _MARKS: dict[Subject, _Mark] = {
     Subject.POPULARITY: _Mark("popularity", "|", MUTED),
-    Subject.MARKOV: _Mark("Markov chain", "^", MUTED, filled=False),
+    Subject.ITEM_KNN: _Mark("ItemKNN", "v", MUTED, filled=False),
+    Subject.EASE: _Mark("EASE", "s", MUTED, filled=False),
+    Subject.MARKOV: _Mark("Markov", "^", MUTED, filled=False),
     Subject.LOCAL_ONLY: _Mark("alone", "o", BAD, filled=False),
     Subject.POOLED: _Mark("pooled", "D", INK, filled=False),
     Subject.FEDERATED: _Mark("together", "o", GOOD),
@@ -180,9 +182,10 @@ def _label_subjects(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
     first, top = rows[0], len(rows)
     subjects = [s for s in _MARKS if s in first.values]
     right = axes.get_xlim()[1]
+    gap = min(0.165, 1 / max(len(subjects), 1))
     wanted = [first.values[subject] for subject in subjects]
     for subject, value, at in zip(
-        subjects, wanted, spread(wanted, 0.165 * right, 0.0, right), strict=True
+        subjects, wanted, spread(wanted, gap * right, 0.0, right), strict=True
     ):
         axes.annotate(
             _MARKS[subject].label, (value, top + 0.2), xytext=(at, top + 0.95),

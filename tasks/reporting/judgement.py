@@ -25,6 +25,7 @@ MASKED = "masked"
 HOMOMORPHIC = "homomorphic"
 TWO_AGGREGATORS = "two-aggregators"
 _HIDING_CONTRIBUTORS = 3
+BASELINES = (Subject.MARKOV, Subject.EASE, Subject.ITEM_KNN, Subject.POPULARITY)
 
 
 def aggregation_modes(history: RunHistory) -> set[str]:
@@ -71,7 +72,7 @@ def _quality(history: RunHistory) -> Iterator[Remark]:
         )
     overall = comparison_row(history, POOLED_SILOS).values
     federated = overall.get(Subject.FEDERATED)
-    for baseline in (Subject.MARKOV, Subject.POPULARITY):
+    for baseline in BASELINES:
         value = overall.get(baseline)
         if federated is not None and value is not None and federated <= value:
             yield Remark(

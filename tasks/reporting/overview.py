@@ -24,6 +24,8 @@ SUBJECT_TITLES: dict[Subject, str] = {
     Subject.LOCAL_ONLY: "Local only, mean",
     Subject.POOLED: "Pooled",
     Subject.MARKOV: "Markov chain",
+    Subject.EASE: "EASE",
+    Subject.ITEM_KNN: "ItemKNN",
     Subject.POPULARITY: "Popularity",
 }
 

@@ -22,10 +22,13 @@ from prefect.cache_policies import NO_CACHE
 
 from data_contracts.privacy_audit import AuditResult
 from data_contracts.records import RunHistory
+from data_contracts.tabular import TabularResult
 from tasks.reporting.artifacts import results_rows, summary_markdown
 from tasks.reporting.audit_page import audit_rows, write_audit
 from tasks.reporting.charts import comparison_png
 from tasks.reporting.report import report_path, write_report
+from tasks.reporting.tabular_charts import fit_png
+from tasks.reporting.tabular_page import headline, tabular_rows, write_tabular
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 _last_update: dict[UUID, float] = {}
@@ -69,6 +72,25 @@ def write_audit_page(result: AuditResult, folder: str) -> str:
         audit_rows(result),
         key="privacy-audit",
         description=f"{result.verdict.value}: {result.sentence} Page: {path}",
+    )
+    return path
+
+
+@task(name="Write the page of the example", cache_policy=NO_CACHE, log_prints=False)
+def write_tabular_page(result: TabularResult, folder: str) -> str:
+    """Write page and pictures of a worked example; show them on the flow run's page.
+
+    Returns:
+        The absolute path, `<folder>/tabular/<run id>.html`.
+    """
+    path = str(write_tabular(result, folder))
+    create_table_artifact(
+        tabular_rows(result),
+        key="tabular-results",
+        description=f"{headline(result)} Page: {path}",
+    )
+    create_image_artifact(
+        fit_png(result), key="tabular-fit", description="Rows and models."
     )
     return path
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from data_contracts.errors import QuorumLostError
+from data_contracts.errors import ConfigError, QuorumLostError
 from data_contracts.progress import announce
 from data_contracts.secure_sum import SecureSum
+from data_contracts.settings.data import ItemNames
 from data_contracts.settings.training import ModelConfig
-from data_contracts.workspace import Cohort
+from data_contracts.workspace import Cohort, SiloReplies
 from models.fixed_point import decode_counts
 from models.item_features import (
     ItemDescription,
@@ -23,6 +25,11 @@ from models.item_features import (
     text_features,
 )
 from models.vocabulary import Vocabulary
+from tasks.vocabulary.hidden_side import (
+    hide_items,
+    mark_cells,
+    name_shared_items,
+)
 from tasks.vocabulary.kept_vectors import vectors_of
 from tasks.vocabulary.silo_side import (
     count_items,
@@ -33,6 +40,32 @@ from tasks.vocabulary.silo_side import (
 from tasks.vocabulary.text_encoder import encode, encoder_folder, folder_hash
 
 
+@task(name="Hide items", cache_policy=NO_CACHE)
+def hide_items_on_silos(cohort: Cohort, item_names: ItemNames) -> SiloReplies[str]:
+    """Let every silo name its items by the silos' key, if `item_names` says so.
+
+    Silos without a key are among the failures and must take no further part.
+
+    Raises:
+        ConfigError: silos hold different keys.
+    """
+    if item_names == "plain":
+        return SiloReplies(dict.fromkeys(cohort.silos, ""))
+    announce().stage("Naming items by a key inside the silos")
+    replies = cohort.call(hide_items, lasting=True, retry=True)
+    holders: dict[str, list[str]] = {}
+    for silo, check in replies.values.items():
+        holders.setdefault(check, []).append(silo)
+    if len(holders) > 1:
+        groups = sorted(map(", ".join, holders.values()), key=len)
+        raise ConfigError(
+            f"the silos do not name items by the same key: {'; '.join(groups)} each "
+            "hold another one, so no item could be recognised; copy one key to all "
+            "with `silorec silo item-key FOLDER --copy-from FILE`"
+        )
+    return replies
+
+
 @task(name="Agree on vocabulary", cache_policy=NO_CACHE)
 def agree_on_vocabulary(
     cohort: Cohort,
@@ -40,6 +73,7 @@ def agree_on_vocabulary(
     *,
     min_interactions_per_item: int,
     public_only: bool = False,
+    fewest_silos: int = 0,
 ) -> Vocabulary:
     """Items that occur often enough over all silos, in sorted order.
 
@@ -48,13 +82,18 @@ def agree_on_vocabulary(
         sum_securely: runs secure aggregation over the contributions of a cohort.
         min_interactions_per_item: fewest interactions over all silos.
         public_only: take all items of the catalogues and count nothing.
+        fewest_silos: above 0, items are hidden, and one that fewer silos have is left
+            out; no silo even names it, but for a few by chance.
 
     Raises:
         QuorumLostError: no item is used often enough.
     """
     announce().stage("Agreeing on a shared item vocabulary")
-    catalogues = cohort.call(name_catalogue, public_only).values
-    catalogue = tuple(sorted(set().union(*catalogues.values())))
+    if fewest_silos:
+        catalogues = _shared_items(cohort, sum_securely, public_only, fewest_silos)
+    else:
+        catalogues = cohort.call(name_catalogue, public_only).values
+    catalogue = _named_by(catalogues.values(), max(1, fewest_silos))
     if public_only and catalogue:
         return Vocabulary(catalogue)
     counted = cohort.only(catalogues).call(count_items, catalogue, len(catalogues))
@@ -68,6 +107,35 @@ def agree_on_vocabulary(
             "lower preprocessing.min_interactions_per_item"
         )
     return Vocabulary(i for i, yes in zip(catalogue, admitted, strict=True) if yes)
+
+
+def _shared_items(
+    cohort: Cohort,
+    sum_securely: Callable[[Cohort, str], SecureSum],
+    public_only: bool,
+    fewest_silos: int,
+) -> Mapping[str, tuple[str, ...]]:
+    """Silo -> the names of its items that enough silos seem to have."""
+    marked = cohort.call(mark_cells, public_only, len(cohort.silos)).values
+    members = cohort.only(marked)
+    cells = decode_counts(sum_securely(members, "item cells").total)
+    packed = np.packbits(cells >= fewest_silos)
+    shared = members.call(name_shared_items, public_only, packed).values
+    if not _named_by(shared.values(), fewest_silos):
+        raise QuorumLostError(
+            f"no item is stocked by {fewest_silos} silos; items are the same only if "
+            "their ids are, letter by letter, before the key hides them: check "
+            "item_id, or set preprocessing.item_names plain to compare catalogues"
+        )
+    return shared
+
+
+def _named_by(
+    catalogues: Iterable[tuple[str, ...]], fewest_silos: int
+) -> tuple[str, ...]:
+    """Items in at least so many catalogues, sorted."""
+    named = Counter(item for catalogue in catalogues for item in catalogue)
+    return tuple(sorted(item for item, silos in named.items() if silos >= fewest_silos))
 
 
 @task(name="Describe items", cache_policy=NO_CACHE)

@@ -21,7 +21,7 @@ from data_contracts.presets import PRESETS, merged
 from data_contracts.run_config import FederatedTrainingConfig, parse_config
 from flows import DEFAULTS
 from flows.cli import build_parser
-from flows.cli_options import config_from
+from flows.cli_options import config_from, example_config_from
 from tasks.lineage.schema import TABLES
 
 ROOT = Path(__file__).parents[2]
@@ -89,9 +89,11 @@ def complaint_about(command: str) -> str:
         return "" if end.code == 0 else "it does not parse"
     if "dataset" in parsed:
         # Its flags only: the file is the reader's, and a name alone has no silos.
-        parsed.config, parsed.dataset = None, parsed.dataset or "ml-100k"
+        example = getattr(parsed, "example", None)
+        parsed.config = None
+        parsed.dataset = parsed.dataset or (None if example else "ml-100k")
         try:
-            config_from(parsed)
+            (example_config_from if example else config_from)(parsed)
         except ConfigError as error:
             return error.message
     return ""

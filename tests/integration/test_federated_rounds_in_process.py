@@ -235,6 +235,25 @@ def test_weights_are_shares_of_examples_or_equal(federation, tmp_path):
     assert uniform.weight == pytest.approx(0.75, abs=1e-6)
 
 
+def test_by_roots_all_silos_weigh_one_together_and_a_big_one_less_than_its_share(
+    federation, tmp_path
+):
+    by_roots = PreparedFederation(
+        tmp_path, server_optimizer={"weighting": "root-examples"}
+    )
+    model = first_model(by_roots)
+    candidate, mean, *_ = play_round(by_roots, model)
+    assert mean.weight == pytest.approx(1.0, abs=1e-6)
+    sizes = np.array(
+        [w.get(SequenceData).num_examples for w in by_roots.cohort.workspaces.values()]
+    )
+    assert by_roots.prepared.total_examples == sum(
+        round(256 * size**0.5) for size in sizes.tolist()
+    )
+    other, *_ = play_round(federation, first_model(federation))
+    assert candidate.vector_hash != other.vector_hash
+
+
 def test_the_silos_module_is_warm_and_still_a_function_of_its_arguments(federation):
     model = first_model(federation)
     first, *_ = play_round(federation, model)

@@ -10,12 +10,22 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from data_contracts.columns import TableName
 from data_contracts.errors import DataSourceError
 from data_contracts.settings.data import DataConfig
+from models.full_ranking import rank_held_out
+from models.recommenders.item_weights import (
+    ease,
+    item_knn,
+    pair_counts,
+    whole_gram,
+)
+from models.sequences import HELD_OUT_NOTHING, SequenceData, Window
+from models.vocabulary import StockedItems
 from tasks.ingestion.downloads import fetch, sources_of
 from tasks.ingestion.movielens import read_movielens
 from tasks.ingestion.silo_splits import split_silos
@@ -93,3 +103,34 @@ def test_taste_silos_share_less_than_half_of_their_catalogues(movielens):
         for two in catalogues[:number]
     ]
     assert sum(overlaps) / len(overlaps) == pytest.approx(0.43, abs=0.01)
+
+
+EXACT = {
+    "ml-100k": {"ease": (0.1485, 0.0759), "item_knn": (0.1230, 0.0652)},
+    "ml-1m": {"ease": (0.1099, 0.0544), "item_knn": (0.0829, 0.0410)},
+}
+
+
+@pytest.mark.parametrize("dataset", EXACT)
+def test_item_to_item_models_have_the_figures_of_another_implementation(
+    movielens, dataset
+):
+    """HR@10 and NDCG@10, trained on all but the last item of every user."""
+    frame = movielens(dataset)[TableName.INTERACTIONS].to_pandas()
+    frame = frame[frame.groupby("item_id")["item_id"].transform("size") >= 5]
+    frame = frame.sort_values(["user_id", "timestamp"], kind="stable")
+    lengths = frame.groupby("user_id").size().to_numpy()
+    items = frame["item_id"].astype("category").cat
+    data = SequenceData(
+        items.codes.to_numpy().astype(np.int32),
+        np.concatenate([[0], lengths.cumsum()]),
+        lengths - 1,
+        np.full(len(lengths), HELD_OUT_NOTHING),
+        lengths - 1,
+    )
+    everything = StockedItems(np.ones(len(items.categories), dtype=bool))
+    gram = whole_gram(pair_counts(data, len(everything.mask)), len(everything.mask))
+    for name, model in (("ease", ease(gram, 500.0)), ("item_knn", item_knn(gram))):
+        sums = rank_held_out(model.score, data, Window.TEST, everything, 10).sums
+        figures = sums.means()["hr"], sums.means()["ndcg"]
+        assert figures == pytest.approx(EXACT[dataset][name], abs=6e-5)

@@ -33,7 +33,7 @@ def canary_round(
     bytes_down: int = 100,
     words: int = 1_000,
     parameters: int = 1_000,
-    transitions: int = 0,
+    pairs: int = 0,
     told: dict[str, SiloResources] | None = None,
 ) -> CanaryRound:
     told = told or {silo: resources() for silo in ("north", "south", "west")}
@@ -59,6 +59,6 @@ def canary_round(
         bytes_down=bytes_down,
         words=words,
         parameters=parameters,
-        transitions=transitions,
+        pairs=pairs,
         model_bytes=4 * parameters,
     )

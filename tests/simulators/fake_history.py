@@ -34,6 +34,8 @@ FINAL = {
     Subject.POOLED: 0.110,
     Subject.POPULARITY: 0.045,
     Subject.MARKOV: 0.094,
+    Subject.ITEM_KNN: 0.065,
+    Subject.EASE: 0.076,
 }
 
 

@@ -64,5 +64,6 @@ class PreparedFederation:
             self.cohort, self.sum_securely, min_interactions_per_item=2
         )
         self.prepared = preprocess_on_silos.fn(
-            self.cohort, self.sum_securely, self.vocabulary, self.config.preprocessing
-        )
+            self.cohort, self.sum_securely, self.vocabulary, self.config.preprocessing,
+            weighting=self.config.server_optimizer.weighting,
+        )  # fmt: skip

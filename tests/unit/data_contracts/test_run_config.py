@@ -37,6 +37,46 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         PUBLIC | {"model": {"dims": 8}},
         ["model.dims: unknown key; `silorec init` lists every key there is."],
     ),
+    "private and personal": (
+        PUBLIC
+        | {"model": {"personal": "top"}}
+        | {"privacy": {"mode": "local", "declared_users": 900}},
+        [
+            "the configuration: model.personal top has no private training: "
+            "privacy.mode noises and charges a model that all silos share; set "
+            "model.personal to none or privacy.mode to off."
+        ],
+    ),
+    "hidden items that are described": (
+        PUBLIC
+        | {"preprocessing": {"item_names": "keyed-hash"}}
+        | {"model": {"items": "features"}},
+        [
+            "the configuration: preprocessing.item_names keyed-hash hides which items "
+            "there are, and model.items features tells the coordinator their titles "
+            "and categories; set model.items to table."
+        ],
+    ),
+    "hidden items in pooled data": (
+        PUBLIC
+        | {"preprocessing": {"item_names": "keyed-hash"}}
+        | {"evaluation": {"pooled": True}},
+        [
+            "the configuration: preprocessing.item_names keyed-hash hides items from "
+            "whoever has no key, as the pooled data has none; set evaluation.pooled to "
+            "false."
+        ],
+    ),
+    "rows of a table that nobody sends": (
+        PUBLIC
+        | {"model": {"personal": "items"}}
+        | {"secure_aggregation": {"min_silos_per_item": 2}},
+        [
+            "the configuration: with model.personal items no row of an item is ever "
+            "sent, so secure_aggregation.min_silos_per_item has nothing to leave out; "
+            "set it to 1."
+        ],
+    ),
     "several at once": (
         PUBLIC | {"schedule": {"rounds": "many", "patience": 0}, "name": "My Run"},
         [

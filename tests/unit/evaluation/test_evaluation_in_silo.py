@@ -5,7 +5,7 @@ import pytest
 
 from data_contracts.errors import SiloInputError
 from data_contracts.records import POOLED_SILOS, MetricRecord, Subject
-from data_contracts.settings.training import EvaluationConfig
+from data_contracts.settings.evaluation import EvaluationConfig
 from data_contracts.workspace import Contribution
 from models.full_ranking import rank_held_out
 from models.parameters import AloneModel, write_vector
@@ -16,6 +16,12 @@ from models.recommenders.building import (
     initial_vector,
 )
 from models.recommenders.counting import MarkovChain, transition_counts
+from models.recommenders.item_weights import (
+    ease,
+    item_knn,
+    pair_counts,
+    whole_gram,
+)
 from models.sequences import SequenceData, Window
 from models.vocabulary import StockedItems, Vocabulary
 from tasks.evaluation.results import Evaluation
@@ -173,28 +179,56 @@ def test_what_silos_reach_alone_is_asked_of_the_model_they_keep(cohort):
 
 
 def test_baselines_are_made_of_the_counts_of_all_silos(cohort):
-    popularity, markov = evaluate_baselines.fn(cohort, sum_in_the_open, question())
-    assert (popularity.subject, markov.subject) == (Subject.POPULARITY, Subject.MARKOV)
+    popularity, markov, knn, linear = evaluate_baselines.fn(
+        cohort, sum_in_the_open, question()
+    )
+    subjects = [result.subject for result in (popularity, markov, knn, linear)]
+    assert subjects == ["popularity", "markov chain", "ItemKNN", "EASE"]
     data = [workspace.get(SequenceData) for workspace in cohort.workspaces.values()]
     counts = sum(np.bincount(d.training_items(), minlength=ITEMS) for d in data)
     chain = MarkovChain.from_counts(
         sum(transition_counts(d, ITEMS) for d in data), counts
     )
-    expected = total(
-        rank_held_out(
-            lambda histories: np.stack([*map(chain.score, histories)]),
-            workspace.get(SequenceData), Window.TEST, workspace.get(StockedItems), 5,
-        ).sums
-        for workspace in cohort.workspaces.values()
-    )  # fmt: skip
-    assert markov.pooled == expected
+    gram = whole_gram(sum(pair_counts(d, ITEMS).astype(np.int64) for d in data), ITEMS)
+    scorers = (
+        (markov, lambda histories: np.stack([*map(chain.score, histories)])),
+        (knn, item_knn(gram).score),
+        (linear, ease(gram, 500.0).score),
+    )
+    for result, scorer in scorers:
+        assert result.pooled == total(
+            rank_held_out(
+                scorer, workspace.get(SequenceData), Window.TEST,
+                workspace.get(StockedItems), 5,
+            ).sums
+            for workspace in cohort.workspaces.values()
+        )  # fmt: skip
     assert markov.ndcg > popularity.ndcg
 
 
-def test_catalogues_too_large_for_pair_counts_have_no_markov_chain(cohort, monkeypatch):
-    monkeypatch.setattr("tasks.evaluation.task.MAX_MARKOV_ITEMS", ITEMS - 1)
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [
+        ("MAX_MARKOV_ITEMS", [Subject.POPULARITY, Subject.ITEM_KNN, Subject.EASE]),
+        ("MAX_GRAM_ITEMS", [Subject.POPULARITY, Subject.MARKOV]),
+    ],
+)
+def test_catalogues_too_large_for_pairs_of_items_go_without_their_baselines(
+    cohort, monkeypatch, limit, left
+):
+    monkeypatch.setattr(f"tasks.evaluation.task.{limit}", ITEMS - 1)
     results = evaluate_baselines.fn(cohort, sum_in_the_open, question())
-    assert [result.subject for result in results] == [Subject.POPULARITY]
+    assert [result.subject for result in results] == left
+
+
+def test_the_regularization_of_ease_is_the_one_that_was_set(cohort):
+    usual, strong = (
+        evaluate_baselines.fn(
+            cohort, sum_in_the_open, question(ease_regularization=value)
+        )[-1]
+        for value in (0.1, 1e6)
+    )
+    assert usual.pooled != strong.pooled
 
 
 def test_a_silo_that_cannot_answer_is_missing_from_the_figures(tmp_path, cohort):

@@ -10,7 +10,7 @@ import pytest
 
 from data_contracts.columns import Column
 from data_contracts.tables import ARROW_TYPES
-from tasks.ingestion.casts import CastError, cast_column
+from tasks.ingestion.casts import UNITS_PER_SECOND, CastError, cast_column
 
 NEW_YEAR = 1_577_836_800  # 2020-01-01 00:00:00 UTC
 BERLIN = pa.timestamp("ms", tz="Europe/Berlin")
@@ -52,6 +52,17 @@ def test_accepted(column, own, canonical):
     cast = cast_column(column, pa.chunked_array([own]))
     assert cast.type == ARROW_TYPES[column]
     assert cast.to_pylist() == canonical
+
+
+@pytest.mark.parametrize(("unit", "per"), UNITS_PER_SECOND.items())
+def test_whole_numbers_count_in_the_unit_that_the_silo_names(unit, per):
+    late, before_1970 = NEW_YEAR * per + per - 1, -1
+    for own in (pa.array([late, before_1970]), pa.array([str(late), "-1"])):
+        cast = cast_column(Column.TIMESTAMP, pa.chunked_array([own]), unit)
+        assert cast.to_pylist() == [NEW_YEAR, -1]
+    # A time that says what it is needs no unit.
+    text = pa.chunked_array([pa.array(["2020-01-01T00:00:00Z"])])
+    assert cast_column(Column.TIMESTAMP, text, unit).to_pylist() == [NEW_YEAR]
 
 
 @pytest.mark.parametrize(

@@ -250,3 +250,26 @@ def test_tables_are_shelved_in_the_workspace_with_their_hash(tmp_path):
     key = (tmp_path / "silo.secret").read_bytes()
     keyed = hmac.new(key, shelved.snapshot_hash.encode(), hashlib.sha256)
     assert reply == keyed.hexdigest() == load_tables(workspace)
+
+
+def test_silos_that_count_differently_bring_the_same_rows(tmp_path):
+    own = pa.table(
+        {
+            "customer": ["a", "b"],
+            "sku": [7, 8],
+            "bought at": [1_577_836_800_123, 1_577_836_801_999],
+            "rating": pa.array([450, None], pa.int32()),
+        }
+    )
+    pq.write_table(own, tmp_path / "orders.parquet")
+    source = TableSource(
+        path=str(tmp_path / "orders.parquet"), columns=MAPPING,
+        time_unit="ms", rating_factor=0.01,
+    )  # fmt: skip
+    table = read_table(source, TableName.INTERACTIONS)
+    assert table.to_pydict() == {
+        "user_id": ["a", "b"],
+        "item_id": ["7", "8"],
+        "timestamp": [1_577_836_800, 1_577_836_801],
+        "rating": [4.5, None],
+    }

@@ -94,16 +94,24 @@ def test_what_is_shelved_is_the_difference_that_training_made(north):
 
 
 @pytest.mark.parametrize(
-    ("weighting", "weight"), [("examples", 20 * 6 / TOTAL_EXAMPLES), ("uniform", 1 / 3)]
+    ("weighting", "weight"),
+    [
+        ("examples", 20 * 6 / TOTAL_EXAMPLES),
+        ("root-examples", 256 * 120**0.5 / 6000),
+        ("uniform", 1 / 3),
+    ],
 )
 def test_a_silo_weighs_its_share_of_examples_or_as_much_as_any_other(
     north, weighting, weight
 ):
     optimizer = CONFIG.server_optimizer.model_copy(update={"weighting": weighting})
     config = CONFIG.model_copy(update={"server_optimizer": optimizer})
-    job = RoundJob.of(config, 1, 0, SILOS, TOTAL_EXAMPLES, vocabulary=VOCABULARY)
+    total = 6000 if weighting == "root-examples" else TOTAL_EXAMPLES
+    job = RoundJob.of(config, 1, 0, SILOS, total, vocabulary=VOCABULARY)
     train_round(north, START, job)
-    assert shelved(north, job).weight == pytest.approx(weight, abs=1e-7)
+    assert shelved(north, job).weight == pytest.approx(
+        weight, abs=1e-4 if weighting == "root-examples" else 1e-7
+    )
 
 
 def test_a_job_leaves_room_for_all_silos_and_knows_the_cuts():

@@ -11,6 +11,7 @@ from data_contracts.settings.training import LocalTrainingConfig, ModelConfig
 from models.cold_items import asking_for, rank_cold_targets, untrained_items
 from models.item_features import text_features
 from models.parameters import read_vector, write_vector
+from models.personal_part import PersonalPart
 from models.recommenders.building import (
     ITEM_ROWS,
     build_recommender,
@@ -23,6 +24,7 @@ from models.recommenders.feature_items import TableAndFeatureItems
 from models.scored_items import ScoredItems
 from models.sequences import SequenceData, Window
 from models.vocabulary import FEATURE_NAMES, StockedItems, Vocabulary
+from tasks.global_update.initialisation import warm_start
 from tasks.local_training.trainer import train
 
 ITEMS, GENRES = 24, 3
@@ -139,6 +141,34 @@ def test_a_saved_model_knows_rows_and_text():
     histories = [np.array([1, 4, 7], np.int32)]
     scores = [history_scorer(one, 8)(histories) for one in (module, again)]
     assert np.array_equal(*scores)
+
+
+def test_rows_that_are_kept_out_of_sums_are_those_of_the_table():
+    layout = layout_over(CONFIG, Vocabulary(map(str, range(ITEMS)), FEATURES))
+    chosen = PersonalPart.of(CONFIG, layout).selection(~COLD, table_of(layout))
+    vector = initial_vector(CONFIG, ITEMS, FEATURES)
+    vector[:] = 1
+    kept = layout.split(chosen.spread(chosen.pick(vector), layout.size))
+    assert np.array_equal(kept[ITEM_ROWS].any(axis=1), ~COLD)
+    assert kept["items.projection"].all()
+
+
+def test_a_model_of_text_alone_has_no_rows_to_keep_out():
+    config = CONFIG.model_copy(update={"items": "text"})
+    layout = layout_over(config, Vocabulary(map(str, range(ITEMS)), FEATURES))
+    assert PersonalPart.of(config, layout).selection(~COLD, table_of(layout)) is None
+
+
+def test_a_warm_start_keeps_the_rows_of_known_items_and_leaves_new_ones_zero():
+    known = Vocabulary(map(str, range(ITEMS)), FEATURES)
+    now = Vocabulary([*map(str, range(1, ITEMS)), "new"], FEATURES)
+    saved = layout_over(CONFIG, known).split(read_vector(trained(CONFIG, ~COLD)))
+    start = warm_start(
+        CONFIG, now, saved | known.frozen, known.items, known.feature_names
+    )
+    rows = layout_over(CONFIG, now).split(start)[ITEM_ROWS]
+    assert np.array_equal(rows[:-1], saved[ITEM_ROWS][1:])
+    assert not rows[-1].any()
 
 
 def test_features_of_texts_are_alike_where_texts_are():

@@ -57,8 +57,8 @@ def test_a_narrow_ring_saves_bytes_from_the_second_round_on():
 
 
 def test_baselines_send_the_pairs_of_items_once():
-    canary = canary_round(transitions=1_000_000)
-    without, _ = traffic(replace(canary, transitions=0), config())
+    canary = canary_round(pairs=1_000_000)
+    without, _ = traffic(replace(canary, pairs=0), config())
     with_pairs, _ = traffic(canary, config())
     assert with_pairs - without == 3 * 4 * 1_000_000
 

@@ -138,6 +138,16 @@ def test_the_sizes_that_weights_come_from_are_sums_over_the_silos_that_are_ready
     assert "west" in prepared.replies.failures
     assert (prepared.total_users, prepared.total_examples) == (4 + 5, 9 * 3)
     assert prepared.cuts is None
+    assert prepared.shown_size == "27 training examples"
+
+
+def test_where_silos_weigh_by_roots_only_the_sum_of_the_roots_is_told(cohort):
+    prepared = preprocess_on_silos.fn(
+        cohort, sum_in_the_open, ITEMS, CONFIG, weighting="root-examples"
+    )
+    sizes = [w.get(SequenceData).num_examples for w in cohort.workspaces.values()]
+    assert prepared.total_examples == sum(round(256 * n**0.5) for n in sizes)
+    assert prepared.shown_size.endswith("roots of training examples")
 
 
 def test_silos_agree_on_one_moment_by_the_sum_of_their_days_alone(cohort):

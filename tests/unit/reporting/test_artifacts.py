@@ -16,6 +16,8 @@ def test_results_have_a_line_per_silo_and_a_column_per_model():
         "NDCG@10 pooled": "0.1100",
         "NDCG@10 popularity": "0.0450",
         "NDCG@10 markov chain": "0.0940",
+        "NDCG@10 ItemKNN": "0.0650",
+        "NDCG@10 EASE": "0.0760",
         "lift": "+33.3 %",
     }
 

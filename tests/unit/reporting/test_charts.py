@@ -58,7 +58,7 @@ def test_lines_and_points_are_labelled_where_they_lie():
     history = fake_history()
     names = {"all silos", "educator", "executive-sales"}
     assert names <= texts(charts.validation_chart(history))
-    models = {"together", "alone", "pooled", "popularity", "Markov chain"}
+    models = {"together", "alone", "pooled", "popularity", "Markov", "EASE"}
     assert names | models <= texts(charts.comparison_chart(history))
     assert {"train", "aggregate", "evaluate"} <= texts(charts.time_chart(history))
     assert {"up, from silos", "down, to silos"} <= texts(charts.bytes_chart(history))

@@ -81,7 +81,7 @@ def test_every_figure_of_every_silo_is_in_the_report(page):
 
 
 def test_the_loser_the_worst_and_the_quarantined_silo_are_named(page):
-    assert "educator loses by joining (−5.3" in page  # noqa: RUF001 - as printed
+    assert "educator loses by joining (−4.4" in page  # noqa: RUF001 - as printed
     assert "Worst served by the shared model: <strong>executive-sales</strong>" in page
     assert "artist-other was quarantined:" in page
 

@@ -7,9 +7,10 @@ import pytest
 from data_contracts.errors import ConfigError, SiloError
 from data_contracts.exposure import HOMOMORPHIC_WARNING, TWO_SILOS_WARNING
 from data_contracts.progress import Silence, listening
-from data_contracts.settings.training import EvaluationConfig, SecureAggregationConfig
+from data_contracts.settings.evaluation import EvaluationConfig
+from data_contracts.settings.training import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Contribution
-from tasks.evaluation.task import num_transitions
+from tasks.evaluation.task import pair_sums
 from tasks.secure_aggregation import silo_side
 from tasks.secure_aggregation.task import require_sums_fit, say_what_is_exposed
 from tests.simulators.homomorphic_federation import HOMOMORPHIC, aggregate, shelve
@@ -77,7 +78,12 @@ def test_a_sum_that_will_be_too_long_is_refused_before_the_first_round():
 
 @pytest.mark.parametrize(
     ("baselines", "items", "expected"),
-    [(True, 20, 400), (False, 20, 0), (True, 12_001, 0)],
+    [
+        (True, 20, {"transitions": 400, "item pairs": 210}),
+        (True, 8_001, {"transitions": 8_001**2}),
+        (True, 12_001, {}),
+        (False, 20, {}),
+    ],
 )
-def test_the_markov_chain_asks_for_every_pair_of_items(baselines, items, expected):
-    assert num_transitions(EvaluationConfig(baselines=baselines), items) == expected
+def test_baselines_ask_for_every_pair_of_items(baselines, items, expected):
+    assert pair_sums(EvaluationConfig(baselines=baselines), items) == expected

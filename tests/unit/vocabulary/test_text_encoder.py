@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from data_contracts.errors import ConfigError
+from data_contracts.run_config import parse_config
 from data_contracts.settings.training import ModelConfig
 from models.vocabulary import Vocabulary
 from tasks.vocabulary import text_encoder
@@ -122,6 +123,25 @@ def test_without_transformers_the_extra_is_named(tmp_path, monkeypatch):
 def test_items_of_text_need_an_encoder(items):
     with pytest.raises(ValueError, match="needs text_encoder"):
         ModelConfig(items=items)
+
+
+@pytest.mark.parametrize(
+    ("items", "sections", "sentence"),
+    [
+        ("text", {"preprocessing": {"item_names": "keyed-hash"}}, "keyed-hash hides"),
+        (
+            "table+text",
+            {"privacy": {"mode": "local", "declared_users": 100}},
+            "set it to text",
+        ),
+    ],
+)
+def test_what_text_does_not_go_with_is_refused(items, sections, sentence):
+    model = {"items": items, "text_encoder": "minilm"}
+    with pytest.raises(ConfigError, match=sentence):
+        parse_config(
+            {"data": {"dataset": "ml-100k"}, "model": model, **sections}, origin="here"
+        )
 
 
 def test_the_coordinator_reads_what_catalogues_say_once(encoder, tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Plain models of tables: a line, a logistic line, a small network."""
