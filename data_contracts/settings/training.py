@@ -48,11 +48,11 @@ class ModelConfig(Section):
         "where the run is started, never by silos; nothing is downloaded.",
     )
     hidden_rows: float = Field(
-        0.3,
+        0.0,
         ge=0,
         lt=1,
         description="For items table+text: share of items whose own vector is hidden "
-        "from a training batch, so that text alone learns to be enough.",
+        "from a training batch, so that text must be enough more often.",
     )
     personal: Literal["none", "items", "norms", "top"] = Field(
         "none",

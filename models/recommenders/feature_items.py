@@ -51,9 +51,9 @@ class FeatureItems(nn.Module):
 class TableAndFeatureItems(nn.Module):
     """`FeatureItems` and a row of its own for each item, which begins at zero.
 
-    An item whose row nobody has trained is what its features say. For that to be good,
-    the projection must not lean on rows: in training some of them are hidden, at random
-    and anew for each batch (Volkovs et al. 2017, DropoutNet, section 4.2).
+    An item whose row nobody has trained is what its features say. So that projections
+    lean less on rows, some of them can be hidden in training, at random and anew for
+    each batch (Volkovs et al. 2017, DropoutNet, section 4.2).
 
     Attributes:
         features: float [V, K], public; a buffer outside the state dict.
