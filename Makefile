@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large attack-pictures clean
+.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large gpu-check attack-pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -82,6 +82,9 @@ benchmark-quality: bench-quality bench-quality-dp  ## every quality table of the
 
 bench-large: install  ## masked sums of up to a billion parameters, in mapped files
 	$(BIN)/python -m tests.benchmarks.large_update
+
+gpu-check: install  ## speed, precisions and compilation on a GPU, if there is one
+	$(BIN)/python -m tests.benchmarks.gpu_check
 
 bench-kill: install  ## the coordinator is killed: here and in other frameworks
 	$(BIN)/python -m tests.benchmarks.coordinator_killed

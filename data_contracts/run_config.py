@@ -235,6 +235,13 @@ class FederatedTrainingConfig(Section):
                 self.local_training.max_steps is not None
                 or self.local_training.max_seconds is not None
             ),
+            "private steps have a loss of their own; set local_training.loss to full "
+            "(privacy.negatives samples there), users_at_once to null and "
+            "recompute_activations to false": (
+                self.local_training.loss != "full"
+                or self.local_training.users_at_once is not None
+                or self.local_training.recompute_activations
+            ),
             "privacy.mode joint makes one step a round from the global model, where "
             "local_training.proximal_strength has nothing to pull; set it to 0": (
                 joint and self.local_training.proximal_strength > 0

@@ -20,8 +20,15 @@ Weighting = Literal["examples", "root-examples", "uniform"]
 
 
 class ModelConfig(Section):
-    """A causal transformer over item sequences (SASRec body with rotary positions)."""
+    """What encodes a history of items and scores the next one."""
 
+    architecture: Literal["transformer", "hstu", "two-tower"] = Field(
+        "transformer",
+        description="transformer: SASRec body with rotary positions. hstu: gated "
+        "attention that adds up instead of choosing, for histories whose amount "
+        "counts. two-tower: the mean of a history and its last item through dense "
+        "layers; cheapest, knows no order.",
+    )
     dim: int = Field(64, ge=8, le=8192, description="Width of item vectors and blocks.")
     blocks: int = Field(2, ge=1, le=96, description="Transformer blocks.")
     heads: int = Field(1, ge=1, le=128, description="Attention heads; must divide dim.")
@@ -88,6 +95,31 @@ class LocalTrainingConfig(Section):
         "and the same where they do not. vocabulary: every item of every silo, so that "
         "each silo moves each row of the item table; private runs always do. auto: "
         "those that evaluation.candidates ranks.",
+    )
+    loss: Literal["full", "sampled"] = Field(
+        "full",
+        description="full: cross entropy over all items that compete; suits up to some "
+        "50,000. sampled: over the target and `negatives` others, corrected for the "
+        "sampling.",
+    )
+    negatives: int = Field(
+        1024,
+        ge=1,
+        le=1_000_000,
+        description="Items that the sampled loss compares each target with, drawn anew "
+        "for every step.",
+    )
+    users_at_once: int | None = Field(
+        None,
+        ge=1,
+        description="A step works on so many sequences at a time and adds their "
+        "gradients up, for models that leave no memory for `batch_size`; left out: "
+        "all at once.",
+    )
+    recompute_activations: bool = Field(
+        False,
+        description="Compute activations inside blocks again for the gradient instead "
+        "of keeping them: a third more time, much less memory.",
     )
     windows: Literal["all", "random", "last"] = Field(
         "all",

@@ -20,6 +20,7 @@ SETTINGS = {
     "model": {"dim": 16, "context": 16, "dropout": 0.1},
     "local_training": {
         "epochs": 2,
+        "windows": "random",
         "batch_size": 16,
         "learning_rate": 1e-2,
         "precision": "float32",

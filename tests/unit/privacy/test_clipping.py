@@ -21,6 +21,16 @@ def table(dtype):
     return prepared(build_recommender(PLAIN, ITEMS), dtype)
 
 
+def hstu(dtype):
+    config = PLAIN.model_copy(update={"architecture": "hstu"})
+    return prepared(build_recommender(config, ITEMS), dtype)
+
+
+def two_tower(dtype):
+    config = PLAIN.model_copy(update={"architecture": "two-tower"})
+    return prepared(build_recommender(config, ITEMS), dtype)
+
+
 def features(dtype):
     films = [ItemDescription(categories="ABCDE"[i % 5] + "|" + "FGH"[i % 3])
              for i in range(ITEMS)]  # fmt: skip
@@ -55,7 +65,8 @@ def prepared(module, dtype):
     return module.to(dtype)
 
 
-MODULES = {"table": table, "features": features, "lora": low_rank, "bias": biased}
+MODULES = {"table": table, "features": features, "lora": low_rank, "bias": biased,
+           "hstu": hstu, "two-tower": two_tower}  # fmt: skip
 
 
 def histories(users, length, seed=0):
