@@ -23,12 +23,12 @@ from data_contracts.settings.data import (
     PreprocessingConfig,
 )
 from data_contracts.settings.privacy import USERS_FOR_AN_ITEM_TABLE, PrivacyConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.settings.training import (
     EvaluationConfig,
     LocalTrainingConfig,
     ModelConfig,
     ScheduleConfig,
-    SecureAggregationConfig,
     ServerOptimizerConfig,
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data_contracts.secure_sum import SecureSum
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import Contribution, SiloReplies, SiloStep
 from tasks.secure_aggregation.task import aggregate_securely
 from tests.simulators.in_process_cohort import InProcessCohort

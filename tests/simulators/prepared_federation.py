@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from data_contracts.run_config import FederatedTrainingConfig
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from tasks.ingestion.task import load_silo_tables
 from tasks.preprocessing.task import preprocess_on_silos
 from tasks.secure_aggregation.task import aggregate_securely
