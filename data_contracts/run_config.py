@@ -22,10 +22,10 @@ from data_contracts.settings.data import (
     DataConfig,
     PreprocessingConfig,
 )
+from data_contracts.settings.evaluation import EvaluationConfig
 from data_contracts.settings.privacy import USERS_FOR_AN_ITEM_TABLE, PrivacyConfig
 from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.settings.training import (
-    EvaluationConfig,
     LocalTrainingConfig,
     ModelConfig,
     ScheduleConfig,
@@ -149,12 +149,13 @@ class FederatedTrainingConfig(Section):
     def _hides_its_items(self) -> FederatedTrainingConfig:
         if self.preprocessing.item_names == "plain":
             return self
-        if self.model.items == "features" or (
-            self.model.items == "auto" and self.few_people
-        ):
+        items = self.model.items
+        if items == "auto":
+            items = "features" if self.few_people else "table"
+        if items != "table":
             raise ValueError(
                 "preprocessing.item_names keyed-hash hides which items there are, and "
-                "model.items features tells the coordinator their titles and "
+                f"model.items {items} tells the coordinator their titles and "
                 "categories; set model.items to table"
             )
         if self.evaluation.pooled:
@@ -197,6 +198,8 @@ class FederatedTrainingConfig(Section):
             return self.local_training
         ranked = self.evaluation.candidates
         scored = "stocked" if ranked == "silo-catalogue" else "vocabulary"
+        if self.model.reads_text:
+            scored = "trained"
         return self.local_training.model_copy(update={"scored_items": scored})
 
     @property
@@ -221,6 +224,10 @@ class FederatedTrainingConfig(Section):
             "preprocessing.protocol global-time counts interactions per day, which "
             "privacy.mode has no noise for; set it to leave-one-out": (
                 self.preprocessing.protocol == "global-time"
+            ),
+            "model.items table+text has a vector per item, whose clipping under "
+            "privacy.mode is not made; set it to text": (
+                self.model.items == "table+text"
             ),
             "secure_aggregation.min_silos_per_item counts what people use, which "
             "privacy.mode has no noise for; set it to 1": (

@@ -157,8 +157,9 @@ def train_while_quorum_lasts(
             fewest_silos=config.fewest_silos_to_name,
         )
         vocabulary = describe_vocabulary(
-            cohort, vocabulary, config.model, few_people=config.few_people
-        )
+            cohort, vocabulary, config.model, few_people=config.few_people,
+            cache_folder=config.data.cache_folder,
+        )  # fmt: skip
         prepared = preprocess_on_silos(
             cohort, sum_securely, vocabulary, config.preprocessing,
             tell_sizes=not config.privacy.on,

@@ -131,8 +131,9 @@ def preflight(
                 fewest_silos=config.fewest_silos_to_name,
             )
             vocabulary = describe_vocabulary(
-                cohort, vocabulary, config.model, few_people=config.few_people
-            )
+                cohort, vocabulary, config.model, few_people=config.few_people,
+                cache_folder=config.data.cache_folder,
+            )  # fmt: skip
             prepared = preprocess_on_silos(
                 cohort, sum_securely, vocabulary, config.preprocessing,
                 weighting=config.server_optimizer.weighting,

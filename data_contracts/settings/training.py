@@ -27,16 +27,31 @@ class ModelConfig(Section):
     context: int = Field(
         100, ge=2, le=8192, description="Longest history the model reads, in items."
     )
-    items: Literal["auto", "table", "features"] = Field(
+    items: Literal["auto", "table", "features", "text", "table+text"] = Field(
         "auto",
         description="table: a trained vector for each item. features: a small trained "
         "map of what catalogues say of items (categories, year in the title), which "
-        "suits few users, private training and items that nobody has used yet. auto: "
+        "suits few users, private training and items that nobody has used yet. text: "
+        "the same of what a pretrained text_encoder makes of titles and categories. "
+        "table+text: that, and a vector for each item, which begins at zero. auto: "
         "features in private runs with fewer than 100,000 declared users in all whose "
         "catalogues describe items, else table.",
     )
     title_words: bool = Field(
         False, description="Let features include the words that titles share."
+    )
+    text_encoder: str | None = Field(
+        None,
+        description="For items text and table+text: a local folder in the format of "
+        "Hugging Face (config.json, tokenizer.json, safetensors), or minilm. Read "
+        "where the run is started, never by silos; nothing is downloaded.",
+    )
+    hidden_rows: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="For items table+text: share of items whose own vector is hidden "
+        "from a training batch, so that text must be enough more often.",
     )
     personal: Literal["none", "items", "norms", "top"] = Field(
         "none",
@@ -51,6 +66,20 @@ class ModelConfig(Section):
         "beside it, as `publish_model` writes); left out: random.",
     )
     init_seed: int = Field(0, ge=0, description="Seed of the random initialisation.")
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether items are described by a text encoder."""
+        return self.items in {"text", "table+text"}
+
+    @model_validator(mode="after")
+    def _text_needs_an_encoder(self) -> ModelConfig:
+        if self.reads_text and self.text_encoder is None:
+            raise ValueError(
+                f"items {self.items} needs text_encoder: the folder of a pretrained "
+                "encoder, or minilm"
+            )
+        return self
 
     @model_validator(mode="after")
     def _heads_divide_dim(self) -> ModelConfig:
@@ -80,13 +109,15 @@ class LocalTrainingConfig(Section):
     clip_norm: float = Field(
         5.0, gt=0, description="Gradients are clipped to this L2 norm."
     )
-    scored_items: Literal["auto", "stocked", "vocabulary"] = Field(
+    scored_items: Literal["auto", "stocked", "trained", "vocabulary"] = Field(
         "auto",
         description="Items that compete in the loss. stocked: what the silo's "
         "catalogue has or its people used, which is better where catalogues differ, "
         "and the same where they do not. vocabulary: every item of every silo, so that "
-        "each silo moves each row of the item table; private runs always do. auto: "
-        "those that evaluation.candidates ranks.",
+        "each silo moves each row of the item table; private runs always do. trained: "
+        "what its people used in training, so that new items are never pushed away; "
+        "auto is this where model.items has text. auto otherwise: those that "
+        "evaluation.candidates ranks.",
     )
     loss: Literal["full", "sampled"] = Field(
         "full",
@@ -221,46 +252,4 @@ class ServerOptimizerConfig(Section):
         "examples",
         description="Weight of a silo: its number of training examples, the square "
         "root of it, so that a big silo does not drown small ones, or one each.",
-    )
-
-
-class EvaluationConfig(Section):
-    """What is measured, and against what."""
-
-    k: int = Field(10, ge=1, le=1000, description="Cut-off of HR@k and NDCG@k.")
-    candidates: Literal["silo-catalogue", "vocabulary"] = Field(
-        "silo-catalogue",
-        description="Items ranked for a user: what the silo itself stocks, or all.",
-    )
-    per_silo_metrics: bool = Field(
-        True,
-        description="Show each silo's metrics to the coordinator. Off: only their "
-        "secure sum leaves a silo.",
-    )
-    baselines: bool = Field(
-        True,
-        description="Popularity, Markov chain, EASE and ItemKNN from securely summed "
-        "counts.",
-    )
-    ease_regularization: float = Field(
-        500.0,
-        gt=0,
-        le=1e9,
-        description="Lambda of the EASE baseline: users added to every item's own "
-        "count; higher trusts rare pairs of items less.",
-    )
-    local_only: bool = Field(
-        True, description="Train each silo alone with the same budget."
-    )
-    alone_learning_rate: float = Field(
-        3e-3,
-        gt=0,
-        le=10,
-        description="Peak learning rate of training alone or pooled; averaging "
-        "shrinks steps, so the federated rate is best about 2.5 times this.",
-    )
-    pooled: bool = Field(
-        False,
-        description="Train on all silos' data together; only for a public data set "
-        "whose silos all lie on one machine.",
     )

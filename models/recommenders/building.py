@@ -7,18 +7,20 @@ from functools import cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from data_contracts.settings.training import ModelConfig
 from models.full_ranking import Scorer
 from models.item_features import ItemFeatures
 from models.parameters import ParameterLayout, Vector, layout_of, read_vector
-from models.recommenders.feature_items import FeatureItems
-from models.recommenders.sequence_recommender import SequenceRecommender
+from models.recommenders.feature_items import FeatureItems, TableAndFeatureItems
+from models.recommenders.sequence_recommender import Items, SequenceRecommender
 from models.sequences import right_padded
 from models.vocabulary import Vocabulary
 
 ITEM_TABLE = "items.weight"
 ITEM_PROJECTION = "items.projection"
+ITEM_ROWS = "items.rows"
 
 
 def build_recommender(
@@ -36,7 +38,7 @@ def build_recommender(
     module.num_items = num_items
     if features is not None:
         values = torch.from_numpy(features.values)
-        module.items = FeatureItems(values, config.dim)
+        module.items = _described(config, values, num_items)
     return module
 
 
@@ -47,8 +49,19 @@ def layout_for(
     """Names and shapes of the model's tensors, without allocating a table."""
     module = _on_meta(config, num_items)
     if num_features:
-        module.items = FeatureItems(torch.zeros(0, num_features), config.dim)
+        module.items = _described(config, torch.zeros(0, num_features), num_items)
     return layout_of(module)
+
+
+def table_of(layout: ParameterLayout) -> str:
+    """Name of the tensor with a row for each item, if the model has one."""
+    return ITEM_ROWS if ITEM_ROWS in layout.names else ITEM_TABLE
+
+
+def _described(config: ModelConfig, features: Tensor, num_items: int) -> Items:
+    if config.items != "table+text":
+        return FeatureItems(features, config.dim)
+    return TableAndFeatureItems(features, num_items, config.dim, config.hidden_rows)
 
 
 def layout_over(config: ModelConfig, vocabulary: Vocabulary) -> ParameterLayout:
@@ -77,6 +90,8 @@ def initial_vector(
     """Random parameters from `config.init_seed`, float32 [d]."""
     module = build_recommender(config, num_items, features)
     module.initialise(torch.Generator().manual_seed(config.init_seed))
+    if isinstance(module.items, TableAndFeatureItems):
+        nn.init.zeros_(module.items.rows)
     return read_vector(module)
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from data_contracts.errors import SiloInputError
 from data_contracts.personal_parts import part_up_to
 from data_contracts.run_config import FederatedTrainingConfig
-from data_contracts.settings.training import EvaluationConfig, ModelConfig
+from data_contracts.settings.evaluation import EvaluationConfig
+from data_contracts.settings.training import ModelConfig
 from data_contracts.votes import VoteCount
 from data_contracts.workspace import Contribution, SiloWorkspace
 from models.fixed_point import encode_counts

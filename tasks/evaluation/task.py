@@ -15,7 +15,7 @@ from data_contracts.preflight import EvaluationSample
 from data_contracts.progress import announce
 from data_contracts.records import Subject
 from data_contracts.secure_sum import SecureSum
-from data_contracts.settings.training import EvaluationConfig
+from data_contracts.settings.evaluation import EvaluationConfig
 from data_contracts.votes import VoteCount
 from data_contracts.workspace import Cohort, SiloReplies, SiloStep
 from models.fixed_point import decode_counts

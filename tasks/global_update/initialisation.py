@@ -12,6 +12,7 @@ from data_contracts.settings.training import ModelConfig
 from models.parameters import Vector
 from models.recommenders.building import (
     ITEM_PROJECTION,
+    ITEM_ROWS,
     ITEM_TABLE,
     initial_vector,
     layout_over,
@@ -47,6 +48,7 @@ def warm_start(
     wanted = dict(zip(layout.names, layout.shapes, strict=True))
     rows = {
         ITEM_TABLE: (known_items, vocabulary.items),
+        ITEM_ROWS: (known_items, vocabulary.items),
         ITEM_PROJECTION: (known_features, vocabulary.feature_names),
     }
     named = {name: rows[name] for name in rows if name in wanted}

@@ -24,6 +24,8 @@ def scored_items(
     if config.scored_items == "vocabulary":
         return None
     mask = workspace.get(StockedItems).mask.copy()
+    if config.scored_items == "trained":
+        mask[:] = False
     # Also what has left the catalogue since: it is a target of the loss.
     mask[workspace.get(SequenceData).training_items()] = True
     return None if mask.all() else ScoredItems.of(mask, device)

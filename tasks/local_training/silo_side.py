@@ -16,8 +16,8 @@ from data_contracts.personal_parts import drop_parts
 from data_contracts.round_outcome import TrainingReceipt
 from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.settings.cohort import POOLED_SILO_NAME
+from data_contracts.settings.evaluation import EvaluationConfig
 from data_contracts.settings.training import (
-    EvaluationConfig,
     LocalTrainingConfig,
     ModelConfig,
     ScheduleConfig,
@@ -35,7 +35,7 @@ from models.parameters import (
     write_vector,
 )
 from models.personal_part import PersonalPart
-from models.recommenders.building import ITEM_TABLE, history_scorer, layout_over
+from models.recommenders.building import history_scorer, layout_over, table_of
 from models.recommenders.warm import warm_recommender
 from models.sequences import SequenceData, Window
 from models.silo_weights import silo_weight
@@ -125,7 +125,7 @@ class RoundJob:
             ring_bits=config.secure_aggregation.ring_bits,
             last_mean=last_mean,
             admission=PersonalPart.of(config.model, layout).selection(
-                admitted, ITEM_TABLE
+                admitted, table_of(layout)
             ),
             # A mean of clipped gradients is within their clip, and its weight within 1.
             variate_range=None

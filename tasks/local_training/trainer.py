@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_contracts.errors import NotFiniteError
 from data_contracts.settings.training import LocalTrainingConfig
@@ -140,11 +140,7 @@ def step(
     scored: ScoredItems | None = None,
     corrections: Sequence[Correction] = (),
 ) -> float:
-    """One optimiser step along a batch [B, L + 1]; returns the loss.
-
-    `corrections` change the gradient when it is clipped: a clip bounds what the data
-    say.
-    """
+    """One optimiser step along a batch [B, L + 1]; returns the loss."""
     optimizer.zero_grad(set_to_none=True)
     loss = add_gradients(module, batch, config, scored)
     if not np.isfinite(loss):
@@ -152,11 +148,24 @@ def step(
             "the training loss is not a finite number; lower "
             "local_training.learning_rate or check the data"
         )
-    torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
+    follow_gradients(module, optimizer, config.clip_norm, corrections)
+    return loss
+
+
+def follow_gradients(
+    module: nn.Module,
+    optimizer: Optimizer,
+    clip_norm: float,
+    corrections: Sequence[Correction] = (),
+) -> None:
+    """Step along the gradients that are there.
+
+    `corrections` change them when they are clipped: a clip bounds what the data say.
+    """
+    torch.nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
     for correction in corrections:
         correction.add_gradient()
     optimizer.step()
-    return loss
 
 
 def add_gradients(

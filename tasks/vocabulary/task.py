@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +18,26 @@ from data_contracts.settings.data import ItemNames
 from data_contracts.settings.training import ModelConfig
 from data_contracts.workspace import Cohort, SiloReplies
 from models.fixed_point import decode_counts
-from models.item_features import ItemDescription, describe
+from models.item_features import (
+    ItemDescription,
+    ItemFeatures,
+    describe,
+    text_features,
+)
 from models.vocabulary import Vocabulary
 from tasks.vocabulary.hidden_side import (
     hide_items,
     mark_cells,
     name_shared_items,
 )
+from tasks.vocabulary.kept_vectors import vectors_of
 from tasks.vocabulary.silo_side import (
     count_items,
     describe_items,
     mark_trained_items,
     name_catalogue,
 )
+from tasks.vocabulary.text_encoder import encode, encoder_folder, folder_hash
 
 
 @task(name="Hide items", cache_policy=NO_CACHE)
@@ -132,7 +140,12 @@ def _named_by(
 
 @task(name="Describe items", cache_policy=NO_CACHE)
 def describe_vocabulary(
-    cohort: Cohort, vocabulary: Vocabulary, model: ModelConfig, *, few_people: bool
+    cohort: Cohort,
+    vocabulary: Vocabulary,
+    model: ModelConfig,
+    *,
+    few_people: bool,
+    cache_folder: str,
 ) -> Vocabulary:
     """The vocabulary with the features that `model.items` asks for.
 
@@ -143,8 +156,10 @@ def describe_vocabulary(
         vocabulary: the items.
         model: with `items` auto, features are for few people, if there are any.
         few_people: a private run has too few for a vector per item.
+        cache_folder: vectors of texts are kept below it.
 
     Raises:
+        ConfigError: the text encoder cannot be read.
         QuorumLostError: features are asked for, and no catalogue says anything.
     """
     if model.items == "table" or (model.items == "auto" and not few_people):
@@ -155,7 +170,7 @@ def describe_vocabulary(
         known |= told.get(silo, {})
     nothing = ItemDescription()
     described = [known.get(item, nothing) for item in vocabulary.items]
-    if not any(item.features for item in described):
+    if not any(item.text for item in described):
         if model.items == "auto":
             announce().note(
                 "No catalogue describes items, so each gets a vector of its own, which "
@@ -163,11 +178,35 @@ def describe_vocabulary(
             )
             return vocabulary
         raise QuorumLostError(
-            "model.items features needs items tables with title or categories, and no "
-            "silo brings one; give cohort.silos[].items.path, or set model.items table"
+            f"model.items {model.items} needs items tables with title or categories, "
+            "and no silo brings one; give cohort.silos[].items.path, or set "
+            "model.items table"
         )
-    features = describe(described, words=model.title_words)
+    if model.reads_text and model.text_encoder:
+        features = _read_by(model.text_encoder, described, cache_folder)
+    else:
+        features = describe(described, words=model.title_words)
     return Vocabulary(vocabulary.items, features)
+
+
+def _read_by(
+    name: str, described: Sequence[ItemDescription], cache_folder: str
+) -> ItemFeatures:
+    """Features of the items' texts, which are read here: silos need no encoder."""
+    folder = encoder_folder(name)
+
+    def read(texts: Sequence[str]) -> NDArray[np.float32]:
+        announce().stage(f"Reading {len(texts)} texts of items with {name}")
+
+        def tell(done: int) -> None:
+            progress = done / len(texts), f"{done} texts"
+            announce().silos({"text encoder": progress})
+
+        return encode(folder, texts, tell)
+
+    kept = Path(cache_folder).expanduser().absolute() / "text_vectors"
+    texts = [item.text for item in described]
+    return text_features(vectors_of(texts, folder_hash(folder), kept, read))
 
 
 @task(name="Admit items to the sums", cache_policy=NO_CACHE)

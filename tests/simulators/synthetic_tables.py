@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from data_contracts.columns import TableName
 from data_contracts.settings.cohort import SiloConfig, TableSource
+from data_contracts.tables import SiloTables
 
 START = 1_577_836_800  # 2020-01-01 UTC
 CLUSTERS = ("comedy", "drama", "thriller", "family", "romance")
@@ -157,3 +158,10 @@ def synthetic_silo(
         items=TableSource(path=str(place / "items.parquet")),
         users=TableSource(path=str(place / "users.parquet")),
     )
+
+
+def described_catalogue(**items: tuple[str | None, str | None]) -> SiloTables:
+    """The tables of a silo that brings its catalogue only: id = (title, categories)."""
+    titles, categories = zip(*items.values(), strict=True)
+    columns = {"item_id": list(items), "title": titles, "categories": categories}
+    return SiloTables({TableName.ITEMS: pa.table(columns)}, "hash")

@@ -5,7 +5,7 @@ import pytest
 
 from data_contracts.errors import SiloInputError
 from data_contracts.records import POOLED_SILOS, MetricRecord, Subject
-from data_contracts.settings.training import EvaluationConfig
+from data_contracts.settings.evaluation import EvaluationConfig
 from data_contracts.workspace import Contribution
 from models.full_ranking import rank_held_out
 from models.parameters import AloneModel, write_vector

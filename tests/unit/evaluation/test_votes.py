@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_contracts.settings.training import EvaluationConfig
+from data_contracts.settings.evaluation import EvaluationConfig
 from data_contracts.votes import VoteCount
 from data_contracts.workspace import Contribution
 from models.parameters import vector_hash

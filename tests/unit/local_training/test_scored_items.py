@@ -107,3 +107,16 @@ def test_another_catalogue_is_another_update(north):
     north.put(StockedItems(np.arange(ITEMS) < 14))
     train_round(north, START, job)
     assert not np.array_equal(north.get(Contribution).words, before)
+
+
+def test_what_nobody_used_can_be_kept_out_of_the_loss(north):
+    trained = TINY_TRAINING.model_copy(update={"scored_items": "trained"})
+    scored = scored_items(north, trained, CPU)
+    assert scored.rows.tolist() == list(range(USED))
+    assert not rows_moved(north, local_training=trained)[USED:].any()
+
+
+def test_with_text_new_items_are_never_pushed_away():
+    text = config(model={"items": "text", "text_encoder": "minilm"})
+    assert text.decided_training.scored_items == "trained"
+    assert config().decided_training.scored_items == "stocked"

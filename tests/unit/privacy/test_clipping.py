@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from data_contracts.errors import ConfigError
-from models.item_features import ItemDescription, describe
+from models.item_features import ItemDescription, describe, text_features
 from models.privacy.clipping.engine import BookKeeping, OneUser, taps_of
 from models.recommenders.building import build_recommender
 from models.recommenders.low_rank import LowRankLinear
@@ -65,8 +65,22 @@ def prepared(module, dtype):
     return module.to(dtype)
 
 
-MODULES = {"table": table, "features": features, "lora": low_rank, "bias": biased,
-           "hstu": hstu, "two-tower": two_tower}  # fmt: skip
+def text(dtype):
+    """Features that are dense, and more of them than a vector has coordinates."""
+    vectors = torch.randn(ITEMS, 40, generator=torch.Generator().manual_seed(2))
+    described = text_features(vectors.numpy())
+    return prepared(build_recommender(PLAIN, ITEMS, described), dtype)
+
+
+MODULES = {
+    "table": table,
+    "features": features,
+    "text": text,
+    "lora": low_rank,
+    "bias": biased,
+    "hstu": hstu,
+    "two-tower": two_tower,
+}
 
 
 def histories(users, length, seed=0):

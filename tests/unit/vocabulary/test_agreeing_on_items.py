@@ -25,15 +25,10 @@ from tasks.vocabulary.task import (
 )
 from tests.simulators.in_process_cohort import InProcessCohort
 from tests.simulators.open_sum import sum_in_the_open
+from tests.simulators.synthetic_tables import described_catalogue as catalogue_of
 
 FEATURES = ModelConfig(items="features")
-
-
-def catalogue_of(**films) -> SiloTables:
-    """Films by item id: (title, categories)."""
-    titles, categories = zip(*films.values(), strict=True)
-    items = {"item_id": list(films), "title": titles, "categories": categories}
-    return SiloTables({TableName.ITEMS: pa.table(items)}, "hash")
+KEPT = "not needed: no text is encoded here"
 
 
 def tables(pairs, catalogue=None) -> SiloTables:
@@ -185,7 +180,7 @@ def test_the_first_silo_that_knows_an_item_describes_it(cohort):
         south=catalogue_of(a=("A", "Drama"), b=("B", "Drama"), c=("C", "Drama")),
     )
     vocabulary = describe_vocabulary.fn(
-        silos, Vocabulary("abc"), FEATURES, few_people=False
+        silos, Vocabulary("abc"), FEATURES, few_people=False, cache_folder=KEPT
     )
     assert vocabulary.items == ("a", "b", "c")
     assert vocabulary.feature_names == ("every item", "category Crime")
@@ -196,7 +191,9 @@ def test_the_first_silo_that_knows_an_item_describes_it(cohort):
 def test_catalogues_without_a_word_stop_the_run_with_a_sentence(cohort):
     silos = cohort(north=tables(users_of("a", 5), ["a"]))
     with pytest.raises(QuorumLostError, match=r"set model\.items table"):
-        describe_vocabulary.fn(silos, Vocabulary("a"), FEATURES, few_people=True)
+        describe_vocabulary.fn(
+            silos, Vocabulary("a"), FEATURES, few_people=True, cache_folder=KEPT
+        )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +202,9 @@ def test_catalogues_without_a_word_stop_the_run_with_a_sentence(cohort):
 def test_a_table_of_items_needs_no_description(cohort, items, few_people):
     silos = cohort(north=catalogue_of(a=("A", "Crime")))
     vocabulary, model = Vocabulary("a"), ModelConfig(items=items)
-    described = describe_vocabulary.fn(silos, vocabulary, model, few_people=few_people)
+    described = describe_vocabulary.fn(
+        silos, vocabulary, model, few_people=few_people, cache_folder=KEPT
+    )
     assert described is vocabulary
     assert silos.steps == []
 
@@ -215,7 +214,7 @@ def test_few_people_get_features_where_there_are_any(cohort):
         north=catalogue_of(a=("A", "Crime"), b=("B", "Crime"), c=("C", "Drama"))
     )
     found = describe_vocabulary.fn(
-        known, Vocabulary("abc"), ModelConfig(), few_people=True
+        known, Vocabulary("abc"), ModelConfig(), few_people=True, cache_folder=KEPT
     )
     assert found.feature_names == ("every item", "category Crime")
 
@@ -223,5 +222,7 @@ def test_few_people_get_features_where_there_are_any(cohort):
 def test_few_people_get_a_table_where_nothing_is_known(cohort):
     unknown = cohort(north=tables(users_of("a", 5), ["a"]))
     vocabulary = Vocabulary("a")
-    found = describe_vocabulary.fn(unknown, vocabulary, ModelConfig(), few_people=True)
+    found = describe_vocabulary.fn(
+        unknown, vocabulary, ModelConfig(), few_people=True, cache_folder=KEPT
+    )
     assert found is vocabulary
