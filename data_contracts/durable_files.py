@@ -7,7 +7,10 @@ import uuid
 from pathlib import Path
 
 
-def write_durably(path: Path, content: bytes) -> None:
+Buffer = bytes | memoryview
+
+
+def write_durably(path: Path, *content: Buffer) -> None:
     """Write `content` to `path` such that a crash leaves all of it or no file.
 
     Temporary file in the same folder, fsync, rename, fsync of the folder.
@@ -19,7 +22,8 @@ def write_durably(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with unfinished.open("xb") as file:
-            file.write(content)
+            for piece in content:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

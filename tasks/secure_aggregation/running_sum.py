@@ -12,7 +12,7 @@ from tasks.secure_aggregation.masking import Mask, apply_masks
 Words = NDArray[np.unsignedinteger]
 Room = Callable[[tuple[int, ...], np.dtype[np.unsignedinteger]], Words]
 
-KEPT_BYTES = 2**30
+KEPT_BYTES = 2**28
 
 
 class RunningSum:
