@@ -6,7 +6,6 @@ import os
 import uuid
 from pathlib import Path
 
-
 Buffer = bytes | memoryview
 
 
