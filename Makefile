@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality-dp attack-pictures clean
+.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality-dp bench-large attack-pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -55,6 +55,9 @@ bench-lineage: install  ## milliseconds to record a round
 
 bench-secagg: install  ## cost of masking, beside the bare cipher
 	$(BIN)/python -m tests.benchmarks.secure_aggregation
+
+bench-large: install  ## memory and time of sums of up to a billion parameters; 24 GiB, 20 GB of disk
+	$(BIN)/python -m tests.benchmarks.large_update
 
 bench-he: install  ## cost of homomorphic sums, beside masking
 	$(BIN)/python -m tests.benchmarks.homomorphic

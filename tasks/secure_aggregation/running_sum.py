@@ -13,6 +13,7 @@ Words = NDArray[np.unsignedinteger]
 Room = Callable[[tuple[int, ...], np.dtype[np.unsignedinteger]], Words]
 
 KEPT_BYTES = 2**28
+"""Small sums are faster in one pass; a large upload is added when it arrives."""
 
 
 class RunningSum:
