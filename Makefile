@@ -56,7 +56,7 @@ bench-lineage: install  ## milliseconds to record a round
 bench-secagg: install  ## cost of masking, beside the bare cipher
 	$(BIN)/python -m tests.benchmarks.secure_aggregation
 
-bench-large: install  ## memory and time of sums of up to a billion parameters; 24 GiB, 20 GB of disk
+bench-large: install  ## memory and time of sums of up to a billion parameters; 12 GB of disk
 	$(BIN)/python -m tests.benchmarks.large_update
 
 bench-he: install  ## cost of homomorphic sums, beside masking
