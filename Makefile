@@ -56,6 +56,9 @@ bench-lineage: install  ## milliseconds to record a round
 bench-secagg: install  ## cost of masking, beside the bare cipher
 	$(BIN)/python -m tests.benchmarks.secure_aggregation
 
+bench-large: install  ## memory and time of sums of up to a billion parameters; 12 GB of disk
+	$(BIN)/python -m tests.benchmarks.large_update
+
 bench-he: install  ## cost of homomorphic sums, beside masking
 	$(BIN)/python -m tests.benchmarks.homomorphic
 
@@ -79,9 +82,6 @@ bench-quality: install  ## MovieLens, three seeds: federated, pooled, alone, cou
 	$(BIN)/python -m tests.benchmarks.quality
 
 benchmark-quality: bench-quality bench-quality-dp  ## every quality table of the docs
-
-bench-large: install  ## masked sums of up to a billion parameters, in mapped files
-	$(BIN)/python -m tests.benchmarks.large_update
 
 gpu-check: install  ## speed, precisions and compilation on a GPU, if there is one
 	$(BIN)/python -m tests.benchmarks.gpu_check

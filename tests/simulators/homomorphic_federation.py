@@ -58,13 +58,15 @@ class RelayedCohort(InProcessCohort):
             if on_reply:
                 on_reply(silo, change(reply))
 
-        return super().call(
+        replies = super().call(
             step,
             *args,
             per_silo=changed,
             deadline_seconds=deadline_seconds,
-            on_reply=passed_on,
+            on_reply=passed_on if on_reply else None,
         )
+        self.seen += replies.values.values()
+        return replies
 
     def replies(self, kind: type) -> list[Any]:
         """Everything of this kind that the coordinator received."""
