@@ -130,7 +130,7 @@ class LocalTrainingConfig(Section):
         ge=1,
         le=1_000_000,
         description="Items that the sampled loss compares each target with, drawn anew "
-        "for every step.",
+        "for every step, or for every piece of one.",
     )
     users_at_once: int | None = Field(
         None,
