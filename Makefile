@@ -78,7 +78,7 @@ bench-privacy: install  ## what private steps and the ledger cost
 bench-quality-dp: install  ## MovieLens-1M under privacy, three runs each; an hour
 	$(BIN)/python -m tests.benchmarks.private_quality
 
-bench-quality: install  ## MovieLens, three seeds: federated, pooled, alone, counted; hours
+bench-quality: bench-cold-items  ## MovieLens, three seeds: federated, pooled, alone, counted; hours
 	$(BIN)/python -m tests.benchmarks.quality
 
 benchmark-quality: bench-quality bench-quality-dp  ## every quality table of the docs
