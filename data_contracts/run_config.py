@@ -24,11 +24,11 @@ from data_contracts.settings.data import (
 )
 from data_contracts.settings.evaluation import EvaluationConfig
 from data_contracts.settings.privacy import USERS_FOR_AN_ITEM_TABLE, PrivacyConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.settings.training import (
     LocalTrainingConfig,
     ModelConfig,
     ScheduleConfig,
-    SecureAggregationConfig,
     ServerOptimizerConfig,
 )
 
@@ -241,6 +241,13 @@ class FederatedTrainingConfig(Section):
             "local_training.max_steps and max_seconds to null": (
                 self.local_training.max_steps is not None
                 or self.local_training.max_seconds is not None
+            ),
+            "private steps have a loss of their own; set local_training.loss to full "
+            "(privacy.negatives samples there), users_at_once to null and "
+            "recompute_activations to false": (
+                self.local_training.loss != "full"
+                or self.local_training.users_at_once is not None
+                or self.local_training.recompute_activations
             ),
             "privacy.mode joint makes one step a round from the global model, where "
             "local_training.proximal_strength has nothing to pull; set it to 0": (

@@ -15,10 +15,8 @@ from pydantic import Field, model_validator
 from data_contracts.run_config import ClusterConfig
 from data_contracts.settings.base import Section
 from data_contracts.settings.cohort import CohortConfig, SiloConfig
-from data_contracts.settings.training import (
-    SecureAggregationConfig,
-    ServerOptimizerConfig,
-)
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
+from data_contracts.settings.training import ServerOptimizerConfig
 
 ExampleName = Literal["linear-regression", "logistic-regression", "mlp"]
 SILO_NAMES = ("north", "south", "west", "east")

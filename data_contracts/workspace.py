@@ -189,7 +189,7 @@ class Cohort(Protocol):
                 from the mapping are not called.
             deadline_seconds: silos that take longer are failed as `TIMED_OUT`.
             on_reply: given (silo, value) in the order of arrival, while others still
-                work; must not raise.
+                work; must not raise. With it, no value is kept for the result.
             meanwhile: do not wait for a step that the silo is busy with; for short
                 steps that touch nothing which that one needs.
             lasting: what the step leaves in the workspace is needed for the rest of the

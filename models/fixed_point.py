@@ -137,10 +137,14 @@ class FixedPoint:
             signed(words[lo : lo + _CHUNK])[:] = scaled
         return words, clipped
 
-    def decode(self, total: NDArray[np.signedinteger]) -> NDArray[np.float64]:
-        """Signed integer sums [d] -> float64 [d]."""
+    def decode(
+        self,
+        total: NDArray[np.signedinteger],
+        out: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Signed integer sums [d] -> float64 [d], into `out` if there is room."""
         floats: NDArray[np.float64] = np.multiply(
-            total, self.resolution, dtype=np.float64
+            total, self.resolution, out=out, dtype=np.float64
         )
         return floats
 

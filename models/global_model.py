@@ -8,7 +8,7 @@ import numpy as np
 
 from data_contracts.settings.training import ServerOptimizerConfig
 from models.parameters import Vector, vector_hash
-from models.server_optimizers import ServerState, server_step
+from models.server_optimizers import ServerState, step_in_pieces
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,5 @@ def moved(
     model: GlobalModel, update: np.ndarray, config: ServerOptimizerConfig
 ) -> GlobalModel:
     """The candidate after one server step along the mean update, float64 [d]."""
-    change, state = server_step(update, model.server_state, config)
-    # Added in double precision, rounded once, and no vector of doubles in between.
-    vector = np.empty_like(model.vector)
-    np.add(model.vector, change, out=vector, casting="same_kind")
+    vector, state = step_in_pieces(model.vector, update, model.server_state, config)
     return GlobalModel(vector, state, vector_hash(vector))

@@ -8,6 +8,7 @@ in Large-Vocabulary Language Models", without the kernel).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -85,3 +86,31 @@ def full_cross_entropy(
     """
     apply: Callable[..., Tensor] = _ChunkedCrossEntropy.apply
     return apply(hidden, table, targets, product)
+
+
+def sampled_cross_entropy(
+    hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor
+) -> Tensor:
+    """Mean cross entropy against sampled items, corrected for the sampling, in nats.
+
+    A uniform sample of m of V items stands for all others of a target: in expectation
+    their exponentials sum up to m / V of the whole, so log(V / m) is added to their
+    scores (Bengio & Senecal 2008; the logQ correction of Yi et al. 2019 for a uniform
+    Q). Where a target is in the sample it does not compete with itself.
+
+    Args:
+        hidden: float32 [N, D], one state per target.
+        table: float32 [V, D], the item table.
+        targets: int64 [N], indices into V.
+        negatives: int64 [m], distinct indices into V, drawn uniformly.
+
+    Returns:
+        A scalar; 0 for N = 0.
+    """
+    if not len(targets):
+        return (hidden.sum() + table.sum()) * 0.0
+    own = (hidden * table[targets]).sum(dim=1, keepdim=True)  # [N, 1]
+    others = hidden @ table[negatives].T + math.log(len(table) / len(negatives))
+    others = others.masked_fill(targets[:, None] == negatives, -math.inf)
+    both = torch.cat([own, others], dim=1)  # [N, 1 + m]
+    return (both.logsumexp(dim=1) - own[:, 0]).mean()

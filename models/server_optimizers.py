@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.settings.training import ServerOptimizerConfig
+from models.chunks import chunks
 
 Floats = NDArray[np.float64]
 
@@ -27,8 +28,14 @@ class ServerState:
 
     @classmethod
     def fresh(cls, size: int, config: ServerOptimizerConfig) -> ServerState:
-        """The state before round 1; v starts at tau^2 as in Algorithm 2."""
-        return cls(np.zeros(size), np.full(size, config.epsilon**2))
+        """The state before round 1; v starts at tau^2 as in Algorithm 2.
+
+        Both are one number, seen d times: a step that changes a moment makes room.
+        """
+        return cls(
+            np.broadcast_to(np.float64(0), size),
+            np.broadcast_to(np.float64(config.epsilon**2), size),
+        )
 
 
 Step = Callable[
@@ -105,3 +112,29 @@ def server_step(
 ) -> tuple[Floats, ServerState]:
     """(change of the global model [d], next state) for a mean update [d]."""
     return STEPS[config.name](update, state, config)
+
+
+def step_in_pieces(
+    vector: NDArray[np.float32],
+    update: Floats,
+    state: ServerState,
+    config: ServerOptimizerConfig,
+) -> tuple[NDArray[np.float32], ServerState]:
+    """(the global model [d] after one server step, next state).
+
+    Added in double precision and rounded once. Beside what is returned, memory holds
+    some pieces of a vector; a moment that the step leaves alone is not copied.
+    """
+    after = np.empty_like(vector)
+    moments = {"first": state.first, "second": state.second}
+    for piece in chunks(len(vector)):
+        before = ServerState(state.first[piece], state.second[piece])
+        change, then = server_step(update[piece], before, config)
+        np.add(vector[piece], change, out=after[piece], casting="same_kind")
+        for name in moments:
+            if (moment := getattr(then, name)) is getattr(before, name):
+                continue
+            if moments[name] is getattr(state, name):
+                moments[name] = np.empty(len(vector))
+            moments[name][piece] = moment
+    return after, ServerState(**moments)

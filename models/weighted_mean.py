@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import NotFiniteError
+from models.chunks import chunks
 from models.digits import Digits
 from models.fixed_point import RING_BITS, Dither, FixedPoint, Words, signed
 from models.parameters import ParameterLayout, Vector
@@ -148,7 +149,7 @@ class UpdateEncoding:
             blocks: tuple[Block, ...] = (Block(layout.size, clip),)
             return cls(RING_BITS, num_silos, blocks, admission)
         largest = [
-            float(np.abs(part).max(initial=0.0))
+            float(max(part.max(initial=0.0), -part.min(initial=0.0)))
             for part in layout.split(last_mean).values()
         ]
         blocks = tuple(
@@ -208,16 +209,22 @@ class UpdateEncoding:
         if carried is not None:
             weighted += carried
         words, clipped = self._words(weighted, 1.0, dither)
-        rounded = [point.decode(signed(words[part])) for point, part in self._parts()]
-        error = (weighted - np.concatenate(rounded)).astype(np.float32)
-        return EncodedUpdate(self._closed(words, weight, loss, clipped), error)
+        # `weighted` becomes the error, piece by piece: no vector of doubles.
+        for point, part in self._parts():
+            for piece in chunks(part.stop, start=part.start):
+                rounded = point.decode(signed(words[piece]))
+                np.subtract(
+                    weighted[piece], rounded, out=weighted[piece], casting="same_kind"
+                )
+        return EncodedUpdate(self._closed(words, weight, loss, clipped), weighted)
 
     def decode(self, total: NDArray[np.signedinteger]) -> WeightedMean:
         """The weighted mean behind a secure sum; weight 0 gives no update."""
         weight, loss, clipped = map(self._digits.decode, self._scalars(total))
         scale = 1.0 / weight if weight > 0 else 0.0
-        decoded = [point.decode(total[part]) for point, part in self._parts()]
-        update = decoded[0] if len(decoded) == 1 else np.concatenate(decoded)
+        update = np.empty(total.size - NUM_SCALARS * self._digits.count)
+        for point, part in self._parts():
+            point.decode(total[part], out=update[part])
         update *= scale
         if self.admission:
             update = self.admission.spread(update, self.size)

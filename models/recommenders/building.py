@@ -75,7 +75,12 @@ def _on_meta(config: ModelConfig, num_items: int) -> SequenceRecommender:
     # Else torch draws random numbers that nobody would ever see.
     with torch.device("meta"):
         return SequenceRecommender(
-            num_items, config.dim, config.blocks, config.heads, config.dropout
+            num_items,
+            config.dim,
+            config.blocks,
+            config.heads,
+            config.dropout,
+            config.architecture,
         )
 
 

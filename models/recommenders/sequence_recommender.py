@@ -1,75 +1,37 @@
-"""Causal transformer over item sequences: SASRec body, rotary positions, tied items.
+"""Encodes a history into states and scores items by dot products with them.
 
-Kang & McAuley 2018 (SASRec) with pre-layer-norm blocks, rotary instead of absolute
-positions (Su et al. 2021) and full-catalogue cross entropy, which Klenitskiy &
-Vasilev 2023 found decisive. Leaves out: losses (`models/losses.py`), item features.
+What lies between is one of the architectures below; item vectors are the same at both
+ends (tied). Trained with cross entropy over the catalogue, which Klenitskiy & Vasilev
+2023 found decisive. Leaves out: losses (`models/losses.py`), item features.
 
 Shape legend: B users, L positions, D width, H heads, V items.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from itertools import chain, repeat
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own convention
+from torch.utils.checkpoint import checkpoint
 
 from models.dropout import dropped
+from models.recommenders.causal_block import CausalBlock
+from models.recommenders.hstu import HstuBlock
+from models.recommenders.pooled_history import DenseBlock, PooledHistory
+from models.recommenders.rotary import rotary_angles
 
-ROTARY_BASE = 10_000.0
+Block = Callable[[int, int, float], nn.Module]
+"""(width, heads, dropout) -> [B, L, D], cosines, sines -> [B, L, D]."""
 
-
-def rotary_angles(length: int, head_dim: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of rotary positions (Su et al. 2021, eq. 15), each [L, D/H]."""
-    frequency = ROTARY_BASE ** (-torch.arange(0, head_dim, 2) / head_dim)
-    angle = torch.arange(length)[:, None] * frequency[None, :]
-    angle = torch.cat([angle, angle], dim=-1)
-    return angle.cos(), angle.sin()
-
-
-def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Turn each pair of coordinates of x [B, H, L, D/H] by its position's angle."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cosine + torch.cat([-second, first], dim=-1) * sine
-
-
-class CausalBlock(nn.Module):
-    """Pre-layer-norm attention and feed-forward, [B, L, D] -> [B, L, D]."""
-
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.dropout = dropout
-        self.attention_norm = nn.LayerNorm(dim)
-        self.query_key_value = nn.Linear(dim, 3 * dim)
-        self.attention_out = nn.Linear(dim, dim)
-        self.feed_forward_norm = nn.LayerNorm(dim)
-        self.feed_forward_in = nn.Linear(dim, dim)
-        self.feed_forward_out = nn.Linear(dim, dim)
-
-    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        """One block; position l sees positions up to l."""
-        x = x + self._thin(self._attend(self.attention_norm(x), cosine, sine))
-        hidden = F.gelu(self.feed_forward_in(self.feed_forward_norm(x)))
-        return x + self._thin(self.feed_forward_out(self._thin(hidden)))
-
-    def _attend(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        batch, length, dim = x.shape
-        split = self.query_key_value(x).view(batch, length, 3, self.heads, -1)
-        query, key, value = split.permute(2, 0, 3, 1, 4)  # each [B, H, L, D/H]
-        attended = F.scaled_dot_product_attention(
-            rotate(query, cosine, sine),
-            rotate(key, cosine, sine),
-            value,
-            is_causal=True,  # no dropout here: it would force the slow kernel
-        )
-        merged = attended.transpose(1, 2).reshape(batch, length, dim)
-        out: Tensor = self.attention_out(merged)
-        return out
-
-    def _thin(self, x: Tensor) -> Tensor:
-        return dropped(x, self.dropout, self.training)
+ARCHITECTURES: Mapping[str, tuple[Block, Block]] = {
+    "transformer": (CausalBlock, CausalBlock),
+    "hstu": (HstuBlock, HstuBlock),
+    "two-tower": (PooledHistory, DenseBlock),
+}
+"""The first block, and all after it."""
 
 
 class Items(Protocol):
@@ -88,6 +50,8 @@ class SequenceRecommender(nn.Module):
 
     Attributes:
         num_items: V.
+        recompute: while training, activations inside blocks are computed again for
+            the gradient instead of being kept (Chen et al. 2016).
         items: the vectors of items, at both ends.
         item_bias: [V], added to the scores; frozen, no part of the parameters. None:
             nothing is added.
@@ -96,18 +60,25 @@ class SequenceRecommender(nn.Module):
     item_bias: Tensor | None
 
     def __init__(
-        self, num_items: int, dim: int, blocks: int, heads: int, dropout: float
+        self,
+        num_items: int,
+        dim: int,
+        blocks: int,
+        heads: int,
+        dropout: float,
+        architecture: str = "transformer",
     ) -> None:
         super().__init__()
+        self.recompute = False
         self.num_items = num_items
         self.dim = dim
         self.heads = heads
         self.dropout = dropout
         self.items: Items = nn.Embedding(num_items, dim)
         self.register_buffer("item_bias", None, persistent=False)
-        self.blocks = nn.ModuleList(
-            [CausalBlock(dim, heads, dropout) for _ in range(blocks)]
-        )
+        first, others = ARCHITECTURES[architecture]
+        kinds = chain([first], repeat(others, blocks - 1))
+        self.blocks = nn.ModuleList([kind(dim, heads, dropout) for kind in kinds])
         self.out_norm = nn.LayerNorm(dim)
 
     def initialise(self, generator: torch.Generator) -> None:
@@ -137,7 +108,10 @@ class SequenceRecommender(nn.Module):
         angles = rotary_angles(vectors.shape[1], self.dim // self.heads)
         cosine, sine = (angle.to(x) for angle in angles)
         for block in self.blocks:
-            x = block(x, cosine, sine)
+            if self.recompute and self.training:
+                x = checkpoint(block, x, cosine, sine, use_reentrant=False)
+            else:
+                x = block(x, cosine, sine)
         hidden: Tensor = self.out_norm(x)
         return hidden
 

@@ -131,10 +131,12 @@ class RayCohort:
             if lasting:
                 self._staff.remember(silo, step, arguments(silo), outcome)
             if on_reply is not None:
-                on_reply(silo, outcome)
+                # Not kept: it may be as large as a model, and so may everybody's.
+                on_reply(silo, outcomes.pop(silo))
+        answered = [silo for silo in called if silo in outcomes]
         return SiloReplies(
-            {s: outcomes[s] for s in called if not _failed(outcomes[s])},
-            {s: outcomes[s] for s in called if _failed(outcomes[s])},
+            {s: outcomes[s] for s in answered if not _failed(outcomes[s])},
+            {s: outcomes[s] for s in answered if _failed(outcomes[s])},
         )
 
     def _with_retries(

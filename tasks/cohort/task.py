@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from data_contracts.records import DecisionRecord, Verdict
 from data_contracts.run_config import ClusterConfig
 from data_contracts.settings.cohort import AUDITOR_NAME, CohortConfig, SiloConfig
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import Cohort
 from tasks.cohort.actor import RayCohort, ray_cohort
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from data_contracts.errors import QuorumLostError
 from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.robustness import parts_needed
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.sum_parts import SumPart
 from models.fixed_point import limit_for
 from models.robust_aggregation import krum, median, norm_factors, trimmed_mean

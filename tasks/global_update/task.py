@@ -12,11 +12,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_contracts.secure_sum import SecureSum
-from data_contracts.settings.training import (
-    ModelConfig,
-    SecureAggregationConfig,
-    ServerOptimizerConfig,
-)
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
+from data_contracts.settings.training import ModelConfig, ServerOptimizerConfig
 from models.global_model import GlobalModel, fresh_model, moved
 from models.parameters import Vector
 from models.vocabulary import FEATURE_NAMES, Vocabulary

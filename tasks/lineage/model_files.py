@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
-from data_contracts.durable_files import write_durably
+from data_contracts.durable_files import Buffer, write_durably
 from data_contracts.errors import LineageError
 from tasks.lineage.storage import storage_error
 
@@ -29,6 +29,7 @@ Tensors = Mapping[str, NDArray[np.float32]]
 MODELS_FOLDER = "models"
 _HEADER_KEY = "silorec"
 _VOCABULARY_KEY = "vocabulary_sha256"
+_ALIGNMENT = 8  # safetensors pads its header with spaces to a multiple of this
 
 
 @dataclass(frozen=True)
@@ -76,26 +77,27 @@ def save_model(
                 f"model not saved: tensor {name} {problem}; keep the last good model"
             )
     models = folder / MODELS_FOLDER
-    listed, content = _contents(tensors, metadata, vocabulary)
+    listed, pieces = _contents(tensors, metadata, vocabulary)
     vocabulary_sha256 = hashlib.sha256(listed).hexdigest()
-    sha256 = hashlib.sha256(content).hexdigest()
+    sha256 = _sha256_of(pieces)
     path = model_path(models, sha256)
     try:
         # The vocabulary first: a model file never lacks its own.
-        _write_once(_vocabulary_path(models, vocabulary_sha256), listed)
-        _write_once(path, content)
+        _write_once(_vocabulary_path(models, vocabulary_sha256), [listed])
+        _write_once(path, pieces)
     except OSError as error:
         raise storage_error("save a model", models, error) from None
     parameters = sum(tensor.size for tensor in tensors.values())
-    return ModelFile(sha256, path, len(content), parameters, vocabulary_sha256)
+    size = sum(memoryview(piece).nbytes for piece in pieces)
+    return ModelFile(sha256, path, size, parameters, vocabulary_sha256)
 
 
 def sha256_of_model(
     tensors: Tensors, metadata: Mapping[str, str], vocabulary: Sequence[str]
 ) -> str:
     """The name that `save_model` would give the file; writes nothing."""
-    _, content = _contents(tensors, metadata, vocabulary)
-    return hashlib.sha256(content).hexdigest()
+    _, pieces = _contents(tensors, metadata, vocabulary)
+    return _sha256_of(pieces)
 
 
 def load_model(
@@ -133,19 +135,38 @@ def _vocabulary_path(models: Path, sha256: str) -> Path:
 
 def _contents(
     tensors: Tensors, metadata: Mapping[str, str], vocabulary: Sequence[str]
-) -> tuple[bytes, bytes]:
-    """(vocabulary file, model file)."""
+) -> tuple[bytes, list[Buffer]]:
+    """(vocabulary file, pieces of the model file)."""
     listed = json.dumps(list(vocabulary), ensure_ascii=False).encode()
     name = hashlib.sha256(listed).hexdigest()
     return listed, _encode(tensors, {**metadata, _VOCABULARY_KEY: name})
 
 
-def _encode(tensors: Tensors, metadata: Mapping[str, str]) -> bytes:
+def _encode(tensors: Tensors, metadata: Mapping[str, str]) -> list[Buffer]:
+    """The bytes of `safetensors.numpy.save`, which would copy every tensor twice."""
     # One header entry: safetensors writes several in random order, and the same
     # model would get another hash each time.
     text = json.dumps(metadata, sort_keys=True)
-    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
-    return bytes(save(arrays, metadata={_HEADER_KEY: text}))
+    header: dict[str, object] = {"__metadata__": {_HEADER_KEY: text}}
+    pieces: list[Buffer] = []
+    start = 0
+    for name in sorted(tensors, key=str.encode):
+        tensor = np.ascontiguousarray(tensors[name], "<f4")
+        stop = start + tensor.nbytes
+        places = {"shape": list(tensors[name].shape), "data_offsets": [start, stop]}
+        header[name] = {"dtype": "F32", **places}
+        pieces.append(tensor.reshape(-1).data)
+        start = stop
+    listed = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    listed += b" " * (-len(listed) % _ALIGNMENT)
+    return [len(listed).to_bytes(8, "little") + listed, *pieces]
+
+
+def _sha256_of(pieces: Iterable[Buffer]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _decode(
@@ -184,7 +205,8 @@ def _check_tensors(
 def _problem(tensor: NDArray[np.float32]) -> str:
     if tensor.dtype != np.float32:
         return f"is {tensor.dtype}, only float32 is kept"
-    if not np.isfinite(tensor).all():
+    # NaN passes through both, and what is infinite is the least or the greatest.
+    if tensor.size and not np.isfinite([tensor.min(), tensor.max()]).all():
         return "holds NaN or infinity"
     return ""
 
@@ -211,6 +233,6 @@ def _read(path: Path, kind: str) -> bytes:
         raise storage_error(f"read a {kind}", path, error) from None
 
 
-def _write_once(path: Path, content: bytes) -> None:
+def _write_once(path: Path, pieces: Iterable[Buffer]) -> None:
     if not path.exists():
-        write_durably(path, content)
+        write_durably(path, *pieces)

@@ -22,11 +22,8 @@ from models.weighted_mean import shortened
 from tasks.local_training.choice_of_people import scored_items
 from tasks.local_training.silo_side import RoundJob
 from tasks.local_training.trainer import (
-    autocast,
-    batch_loss,
     batches,
     make_optimizer,
-    product_dtype,
     step,
     steps_in_round,
     training_seed,
@@ -96,9 +93,8 @@ def _timed_batches(
 ) -> tuple[list[float], list[float]]:
     """(loss, seconds) of each batch; making it is part of its time."""
     device = module.items.weight.device
-    product = product_dtype(job.training, device)
     optimizer = make_optimizer(module, job.training, job.learning_rate)
-    clip_norm, corrections = job.training.clip_norm, (drift,) if drift else ()
+    corrections = (drift,) if drift else ()
     losses: list[float] = []
     seconds: list[float] = []
     module.train()
@@ -106,9 +102,10 @@ def _timed_batches(
         torch.manual_seed(seed)
         began = time.monotonic()
         for batch in islice(_endless(data, job, seed), SAMPLE_BATCHES + 1):
-            with autocast(job.training, device):
-                loss = batch_loss(module, batch.to(device), product, scored)
-            losses.append(step(module, optimizer, loss, clip_norm, corrections))
+            batch = batch.to(device)
+            losses.append(
+                step(module, optimizer, batch, job.training, scored, corrections)
+            )
             seconds.append(time.monotonic() - began - sum(seconds))
             if sum(seconds[1:]) > SAMPLE_SECONDS:
                 break

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from data_contracts.errors import NotFiniteError
 from data_contracts.settings.training import LocalTrainingConfig
-from models.losses import full_cross_entropy
+from models.losses import full_cross_entropy, sampled_cross_entropy
 from models.proximal import ProximalTerm
 from models.recommenders.sequence_recommender import SequenceRecommender
 from models.scored_items import ScoredItems
@@ -82,7 +82,6 @@ def train(
         NotFiniteError: the loss became NaN or infinite.
     """
     device = module.items.weight.device
-    product = product_dtype(config, device)
     optimizer = make_optimizer(module, config, learning_rate)
     if strength := config.proximal_strength:
         corrections = (*corrections, ProximalTerm(module, strength))
@@ -96,9 +95,8 @@ def train(
                 break
             if begun:
                 losses = []
-            with autocast(config, device):
-                loss = batch_loss(module, batch.to(device), product, scored)
-            losses.append(step(module, optimizer, loss, config.clip_norm, corrections))
+            batch = batch.to(device)
+            losses.append(step(module, optimizer, batch, config, scored, corrections))
             on_progress(limit.fraction_after_step(done))
     return float(np.mean(losses)) if losses else 0.0
 
@@ -135,30 +133,61 @@ class Limit:
 
 
 def step(
-    module: nn.Module,
+    module: SequenceRecommender,
     optimizer: Optimizer,
-    loss: Tensor,
-    clip_norm: float,
+    batch: Tensor,
+    config: LocalTrainingConfig,
+    scored: ScoredItems | None = None,
     corrections: Sequence[Correction] = (),
 ) -> float:
-    """One optimiser step; returns the loss.
-
-    `corrections` change the gradient when it is clipped: a clip bounds what the data
-    say.
-    """
-    value = float(loss.detach())
-    if not np.isfinite(value):
+    """One optimiser step along a batch [B, L + 1]; returns the loss."""
+    optimizer.zero_grad(set_to_none=True)
+    loss = add_gradients(module, batch, config, scored)
+    if not np.isfinite(loss):
         raise NotFiniteError(
             "the training loss is not a finite number; lower "
             "local_training.learning_rate or check the data"
         )
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
+    follow_gradients(module, optimizer, config.clip_norm, corrections)
+    return loss
+
+
+def follow_gradients(
+    module: nn.Module,
+    optimizer: Optimizer,
+    clip_norm: float,
+    corrections: Sequence[Correction] = (),
+) -> None:
+    """Step along the gradients that are there.
+
+    `corrections` change them when they are clipped: a clip bounds what the data say.
+    """
     torch.nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
     for correction in corrections:
         correction.add_gradient()
     optimizer.step()
-    return value
+
+
+def add_gradients(
+    module: SequenceRecommender,
+    batch: Tensor,
+    config: LocalTrainingConfig,
+    scored: ScoredItems | None = None,
+) -> float:
+    """Add the gradient of the mean loss of `batch` [B, L + 1]; returns the loss.
+
+    A piece of `config.users_at_once` users weighs its share of the batch's targets.
+    """
+    module.recompute = config.recompute_activations
+    targets = int((batch[:, 1:] >= 0).sum())
+    mean = 0.0
+    for piece in torch.split(batch, config.users_at_once or len(batch)):
+        share = int((piece[:, 1:] >= 0).sum()) / targets
+        with autocast(config, batch.device):
+            loss = share * batch_loss(module, piece, config, scored)
+        torch.autograd.backward(loss)
+        mean += float(loss.detach())
+    return mean
 
 
 def passes(
@@ -233,7 +262,7 @@ def windows(
 def batch_loss(
     module: SequenceRecommender,
     items: Tensor,
-    product: torch.dtype,
+    config: LocalTrainingConfig,
     scored: ScoredItems | None = None,
 ) -> Tensor:
     """Next-item cross entropy over all real positions of items [B, L + 1].
@@ -241,7 +270,7 @@ def batch_loss(
     Args:
         module: the model.
         items: histories, padded with -1.
-        product: dtype of the catalogue-wide products.
+        config: `loss` and `precision`.
         scored: the items that compete; None: all.
     """
     inputs, targets = items[:, :-1], items[:, 1:]
@@ -253,6 +282,10 @@ def batch_loss(
         table = torch.cat([table, module.item_bias[:, None]], dim=1)
     if scored is not None:
         table, targets = scored.among(table, targets)
+    if config.loss == "sampled" and config.negatives < len(table):
+        drawn = torch.randperm(len(table), device=table.device)[: config.negatives]
+        return sampled_cross_entropy(hidden, table, targets, drawn)
+    product = product_dtype(config, table.device)
     return full_cross_entropy(hidden, table, targets, product)
 
 

@@ -28,7 +28,7 @@ from data_contracts.settings.robustness import (
     groups_possible,
     parts_needed,
 )
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Cohort, InputKind
 from models.fixed_point import limit_for
 from tasks.secure_aggregation.adder import require_size

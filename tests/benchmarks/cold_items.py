@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from data_contracts.presets import PRESETS, merged
 from data_contracts.run_config import FederatedTrainingConfig, parse_config
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from models.cold_items import asking_for, rank_cold_targets
 from models.full_ranking import Scorer
 from models.parameters import Vector, write_vector
@@ -203,7 +203,9 @@ def measure(items: str, seed: int, encoder: str) -> dict[str, Mapping[str, float
 
 def figure(name: str, values: list[float], goal: str = "") -> None:
     """Print the median and what each seed gave."""
-    told = {"figure": name, "value": round(statistics.median(values), 4)}
+    told: dict[str, Any] = {"figure": name}
+    told |= {"value": round(statistics.median(values), 4)}
+    told |= {"unit": "ratio" if "over" in name else "NDCG@10"}
     told |= {"runs": [round(value, 4) for value in values]}
     print(json.dumps(told | ({"goal": goal} if goal else {})), flush=True)
 
@@ -226,7 +228,8 @@ def main() -> None:
             for run in runs
         ]
         goal = "" if KINDS[items][0] == "table" else ">= 3"
-        figure(f"cold_item_ndcg10_over_popularity, {items}", ratios, goal)
+        told = "cold_item_ndcg10_over_popularity"
+        figure(told if items == "table+text" else f"{told}, {items}", ratios, goal)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from data_contracts.errors import (
     SiloError,
 )
 from data_contracts.records import Subject
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import Contribution
 from models.recommenders.building import layout_for
 from models.sequences import SequenceData, Window

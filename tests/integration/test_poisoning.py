@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_contracts.errors import FailureReason
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.standing import Standing
 from models.sequences import Window
 from tasks.evaluation.silo_side import Question

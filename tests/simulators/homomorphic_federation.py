@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data_contracts.secure_sum import SecureSum
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import Contribution, SiloReplies, SiloStep
 from tasks.secure_aggregation.task import aggregate_securely
 from tests.simulators.in_process_cohort import InProcessCohort
@@ -58,13 +58,15 @@ class RelayedCohort(InProcessCohort):
             if on_reply:
                 on_reply(silo, change(reply))
 
-        return super().call(
+        replies = super().call(
             step,
             *args,
             per_silo=changed,
             deadline_seconds=deadline_seconds,
-            on_reply=passed_on,
+            on_reply=passed_on if on_reply else None,
         )
+        self.seen += replies.values.values()
+        return replies
 
     def replies(self, kind: type) -> list[Any]:
         """Everything of this kind that the coordinator received."""

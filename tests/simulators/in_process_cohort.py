@@ -105,7 +105,7 @@ class InProcessCohort:
                 reply = self.meddler(step, self.workspaces[silo], *sent)
                 values[silo] = pickle.loads(pickle.dumps(reply))
                 if on_reply is not None:
-                    on_reply(silo, values[silo])
+                    on_reply(silo, values.pop(silo))
             except SiloError as error:
                 failures[silo] = SiloFailure(silo, error.reason, error.message)
             except Exception as error:

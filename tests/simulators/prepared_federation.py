@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from data_contracts.run_config import FederatedTrainingConfig
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from tasks.ingestion.task import load_silo_tables
 from tasks.preprocessing.task import preprocess_on_silos
 from tasks.secure_aggregation.task import aggregate_securely
@@ -20,6 +20,7 @@ SETTINGS = {
     "model": {"dim": 16, "context": 16, "dropout": 0.1},
     "local_training": {
         "epochs": 2,
+        "windows": "random",
         "batch_size": 16,
         "learning_rate": 1e-2,
         "precision": "float32",

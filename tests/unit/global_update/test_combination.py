@@ -7,7 +7,7 @@ import pytest
 
 from data_contracts.errors import QuorumLostError
 from data_contracts.secure_sum import SecureSum
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.sum_parts import SumPart
 from models.fixed_point import limit_for, signed
 from models.weighted_mean import Block, UpdateEncoding

@@ -1,10 +1,12 @@
+import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
 from data_contracts.errors import LineageError
 from tasks.lineage.model_files import ModelFile, load_model, save_model
@@ -148,3 +150,37 @@ def test_a_model_of_other_shapes_is_refused(
     load_model(saved.path, shapes={"items": (3, 2), "bias": (1,)})
     with pytest.raises(LineageError, match=sentence):
         load_model(saved.path, shapes=shapes)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        TENSORS,
+        {},
+        {"one number": np.float32(2).reshape(()), "none": np.zeros((0, 3), np.float32)},
+        {'"quoted"\\\n\x01': np.ones(3, np.float32), "é": np.ones(1, np.float32)},
+        {"turned": np.arange(6, dtype=np.float32).reshape(2, 3).T},
+        {"Z": np.ones(1, np.float32), "a": np.ones(2, np.float32)},
+    ],
+)
+def test_the_bytes_are_those_of_the_safetensors_library(tmp_path, tensors) -> None:
+    saved = save_model(tmp_path, tensors, METADATA, VOCABULARY)
+    listed = hashlib.sha256(
+        json.dumps(VOCABULARY, ensure_ascii=False).encode()
+    ).hexdigest()
+    told = json.dumps({**METADATA, "vocabulary_sha256": listed}, sort_keys=True)
+    whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    whole = {name: whole[name].reshape(tensors[name].shape) for name in whole}
+    assert saved.path.read_bytes() == save(whole, metadata={"silorec": told})
+
+
+@pytest.mark.slow
+def test_a_model_is_saved_without_a_copy(tmp_path) -> None:
+    tensors = {"items": np.ones((5_000_000, 4), np.float32)}
+    tracemalloc.start()
+    try:
+        save_model(tmp_path, tensors, METADATA, VOCABULARY)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < tensors["items"].nbytes // 4

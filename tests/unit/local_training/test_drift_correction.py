@@ -11,7 +11,7 @@ from torch import nn
 
 from models.control_variates import DriftCorrection
 from models.parameters import read_vector, write_vector
-from tasks.local_training.trainer import step
+from tasks.local_training.trainer import follow_gradients
 
 RATE, STEPS = 0.02, 40
 WEIGHTS = np.array([0.5, 0.3, 0.2])
@@ -32,6 +32,12 @@ class Point(nn.Module):
     def loss(self, silo: int) -> torch.Tensor:
         away = torch.cat([self.first, self.rest]) - torch.from_numpy(CENTRES[silo])
         return (torch.from_numpy(CURVATURES[silo]) * away**2).sum() / 2
+
+
+def step_along(loss, module, optimizer, correction, clip_norm=UNCLIPPED):
+    optimizer.zero_grad()
+    loss.backward()
+    follow_gradients(module, optimizer, clip_norm, (correction,))
 
 
 @dataclass
@@ -58,8 +64,7 @@ class Federation:
             )
             optimizer = torch.optim.SGD(self.module.parameters(), RATE)
             for _ in range(STEPS):
-                loss = self.module.loss(silo)
-                step(self.module, optimizer, loss, UNCLIPPED, (correction,))
+                step_along(self.module.loss(silo), self.module, optimizer, correction)
             deltas.append(read_vector(self.module) - self.model)
             self.own[silo] = correction.mean_gradient()
         self.model = (self.model + WEIGHTS @ deltas).astype(np.float32)
@@ -150,6 +155,6 @@ def test_the_mean_of_clipped_gradients_stays_within_their_clip():
     correction = DriftCorrection(module, zeros, zeros)
     optimizer = torch.optim.SGD(module.parameters(), RATE)
     for silo in (0, 1, 2, 0):
-        step(module, optimizer, 100 * module.loss(silo), 0.5, (correction,))
+        step_along(100 * module.loss(silo), module, optimizer, correction, 0.5)
     norm = np.linalg.norm(correction.mean_gradient())
     assert 0.1 < norm <= 0.5

@@ -190,7 +190,7 @@ def test_the_loss_is_the_mean_over_every_real_next_item():
             .item()
             for history, target in questions
         ]
-        loss = batch_loss(module, padded, torch.float32).item()
+        loss = batch_loss(module, padded, recipe(precision="float32")).item()
     assert loss == pytest.approx(np.mean(nats), rel=1e-5)
 
 

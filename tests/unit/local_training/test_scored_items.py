@@ -27,6 +27,7 @@ CPU = torch.device("cpu")
 START = initial_vector(TINY_MODEL, ITEMS)
 VOCABULARY = Vocabulary(f"i{item:02}" for item in range(ITEMS))
 WHOLE = TINY_TRAINING.model_copy(update={"scored_items": "vocabulary"})
+FLOAT32 = TINY_TRAINING.model_copy(update={"precision": "float32"})
 STOCKED = np.arange(ITEMS) < 16
 
 
@@ -64,7 +65,7 @@ def test_the_loss_is_cross_entropy_over_the_scored_items():
     write_vector(module, START)
     scored = ScoredItems.of(STOCKED, CPU)
     items = torch.tensor([[1, 4, 7, 9], [3, 15, 2, -1]])
-    loss = batch_loss(module, items, torch.float32, scored)
+    loss = batch_loss(module, items, FLOAT32, scored)
     hidden = module.encode(items[:, :-1].clamp(min=0))
     logits = hidden @ module.items.weight[: STOCKED.sum()].T
     targets = items[:, 1:]

@@ -11,14 +11,28 @@ from models.recommenders.building import (
     initial_vector,
     layout_for,
 )
-from models.recommenders.sequence_recommender import rotary_angles, rotate
+from models.recommenders.rotary import rotary_angles, rotate
+from models.recommenders.sequence_recommender import ARCHITECTURES
 from tests.simulators.sequence_samples import TINY_MODEL
 
 ITEMS = 20
 
 
+def model(architecture: str):
+    return TINY_MODEL.model_copy(update={"architecture": architecture})
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def module(request):
+    """Every architecture, with its first parameters."""
+    config = model(request.param)
+    module = build_recommender(config, ITEMS)
+    write_vector(module, initial_vector(config, ITEMS))
+    return module.eval()
+
+
 @pytest.fixture
-def module():
+def transformer():
     module = build_recommender(TINY_MODEL, ITEMS)
     write_vector(module, initial_vector(TINY_MODEL, ITEMS))
     return module.eval()
@@ -53,9 +67,9 @@ def test_attention_sees_distances_and_not_places():
     assert abs(float(products[3, 0] - products[7, 0])) > 1e-3
 
 
-def test_parameters_survive_the_way_through_the_flat_vector(module):
-    vector = read_vector(module)
-    layout = layout_of(module)
+def test_parameters_survive_the_way_through_the_flat_vector(transformer):
+    vector = read_vector(transformer)
+    layout = layout_of(transformer)
     assert layout == layout_for(TINY_MODEL, ITEMS)
     assert np.array_equal(layout.join(layout.split(vector)), vector)
     other = build_recommender(TINY_MODEL, ITEMS)

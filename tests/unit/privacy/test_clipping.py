@@ -21,6 +21,16 @@ def table(dtype):
     return prepared(build_recommender(PLAIN, ITEMS), dtype)
 
 
+def hstu(dtype):
+    config = PLAIN.model_copy(update={"architecture": "hstu"})
+    return prepared(build_recommender(config, ITEMS), dtype)
+
+
+def two_tower(dtype):
+    config = PLAIN.model_copy(update={"architecture": "two-tower"})
+    return prepared(build_recommender(config, ITEMS), dtype)
+
+
 def features(dtype):
     films = [ItemDescription(categories="ABCDE"[i % 5] + "|" + "FGH"[i % 3])
              for i in range(ITEMS)]  # fmt: skip
@@ -68,6 +78,8 @@ MODULES = {
     "text": text,
     "lora": low_rank,
     "bias": biased,
+    "hstu": hstu,
+    "two-tower": two_tower,
 }
 
 

@@ -11,7 +11,7 @@ from data_contracts.errors import PrivacyBudgetError, QuorumLostError
 from data_contracts.privacy_events import GaussianEvent
 from data_contracts.privacy_plan import ChargedPlan, PrivacyPlan
 from data_contracts.run_config import FederatedTrainingConfig
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Contribution
 from models.privacy.joint_noise import JointNoise
 from models.sequences import SequenceData

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_contracts.errors import QuorumLostError, SiloError
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import Contribution, InputKind
 from tasks.secure_aggregation.task import aggregate_securely, exchange_keys_early
 from tests.simulators.in_process_cohort import InProcessCohort

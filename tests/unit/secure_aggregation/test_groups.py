@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from data_contracts.errors import ConfigError, QuorumLostError, SiloError
 from data_contracts.exposure import GROUPS_NOTE
 from data_contracts.progress import listening
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import Contribution
 from tasks.secure_aggregation import task
 from tasks.secure_aggregation.groups import deal

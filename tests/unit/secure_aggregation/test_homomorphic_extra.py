@@ -8,7 +8,7 @@ from data_contracts.errors import ConfigError, SiloError
 from data_contracts.exposure import HOMOMORPHIC_WARNING, TWO_SILOS_WARNING
 from data_contracts.progress import Silence, listening
 from data_contracts.settings.evaluation import EvaluationConfig
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Contribution
 from tasks.evaluation.task import pair_sums
 from tasks.secure_aggregation import silo_side

@@ -8,7 +8,7 @@ import pytest
 from data_contracts.errors import ConfigError, QuorumLostError, SiloError
 from data_contracts.homomorphic_aggregation import EncryptedInput, SealedKey, SumToOpen
 from data_contracts.secure_aggregation import ConfirmedList, Phase, threshold_for
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from tests.simulators.homomorphic_federation import (
     HOMOMORPHIC,
     RelayedCohort,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_contracts.errors import QuorumLostError, SiloError
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import Contribution
 from models.fixed_point import signed
 from models.privacy.joint_noise import ClippedSum, JointNoise

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from data_contracts.errors import QuorumLostError
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import Contribution
 from flows.cli import main
 from tasks.secure_aggregation.manifest import (

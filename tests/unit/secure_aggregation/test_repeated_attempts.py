@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from data_contracts.errors import ConfigError, QuorumLostError, SiloError
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Contribution
 from tasks.secure_aggregation.confirmed_before import to_finish
 from tasks.secure_aggregation.task import aggregate_securely, exchange_keys_early

@@ -16,7 +16,7 @@ from data_contracts.errors import (
     SiloError,
 )
 from data_contracts.secure_aggregation import Phase, threshold_for
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Contribution, InputKind
 from models.fixed_point import FixedPoint
 from tasks.secure_aggregation import silo_side

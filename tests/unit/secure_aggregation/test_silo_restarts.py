@@ -3,7 +3,7 @@
 import pytest
 
 from data_contracts.errors import QuorumLostError, SiloError
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import Contribution, SiloWorkspace
 from tasks.secure_aggregation.task import aggregate_securely
 from tests.simulators.in_process_cohort import InProcessCohort

@@ -9,7 +9,7 @@ from data_contracts.errors import ConfigError, QuorumLostError, SiloError
 from data_contracts.exposure import TWO_AGGREGATORS_WARNING
 from data_contracts.progress import Silence, listening
 from data_contracts.settings.cohort import AUDITOR_NAME
-from data_contracts.settings.training import SecureAggregationConfig
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.workspace import COUNTS, Contribution
 from tasks.secure_aggregation.manifest import adopt_manifest, identity_in
 from tasks.secure_aggregation.task import aggregate_securely, say_what_is_exposed

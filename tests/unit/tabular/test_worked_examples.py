@@ -5,10 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from data_contracts.exposure import PLAIN_WARNING, TWO_SILOS_WARNING
-from data_contracts.settings.training import (
-    SecureAggregationConfig,
-    ServerOptimizerConfig,
-)
+from data_contracts.settings.secure_aggregation import SecureAggregationConfig
+from data_contracts.settings.training import ServerOptimizerConfig
 from data_contracts.tabular import ALL_SILOS, TabularTrainingConfig
 from models.tabular.building import first_vector
 from models.tabular.examples import EXAMPLES, draw_rows, interval_of, pooled_rows
