@@ -131,7 +131,7 @@ class FederatedTrainingConfig(Section):
         if self.model.low_rank is None:
             return self
         complaints = {
-            "adds to a model that was trained before; set model.init_from to its file": (
+            "adds to a trained model; set model.init_from to its file": (
                 self.model.init_from is None
             ),
             "has no private training; set privacy.mode to off": self.privacy.on,

@@ -1,9 +1,10 @@
 """Low-rank adaptation of frozen layers (Hu et al. 2022, LoRA, section 4.1).
 
-A model that was trained before stays as it is; only thin additions to the linear layers
-of its blocks learn, and only they are sent. In a federation the first map of an addition
-stays as it was drawn: else the mean of the silos' products would not be the product of
-their means (Sun et al. 2024, FFA-LoRA, section 4). Scaling is left to the learning rate.
+A model that was trained before stays as it is; only thin additions to the linear
+layers of its blocks learn, and only they are sent. In a federation the first map of an
+addition stays as it was drawn: else the mean of the silos' products would not be the
+product of their means (Sun et al. 2024, FFA-LoRA, section 4). Scaling is left to the
+learning rate.
 
 Shape legend: p inputs, q outputs of a layer.
 """

@@ -1,8 +1,8 @@
 """Adapters beside full training: `python -m tests.benchmarks.low_rank`.
 
-MovieLens-100K in four silos. A model of half the preset's rounds is taken further by the
-other half: once all of it, once low-rank additions alone. Whole runs with masked sums,
-three seeds, medians; kept in `silorec_output/low_rank` and not done twice.
+MovieLens-100K in four silos. A model of half the preset's rounds is taken further by
+the other half: once all of it, once low-rank additions alone. Whole runs with masked
+sums, three seeds, medians; kept in `silorec_output/low_rank` and not done twice.
 """
 
 from __future__ import annotations

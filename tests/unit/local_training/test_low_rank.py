@@ -129,7 +129,7 @@ def test_a_run_may_start_from_a_model_with_adapters(low_rank):
     [
         ({"model": {"low_rank": 2}}, r"set model\.init_from"),
         (
-            {"privacy": {"mode": "local", "declared_users": 99, "delta": 1e-4}},
+            {"privacy": {"mode": "local", "declared_users": 200, "delta": 1e-4}},
             "private",
         ),
         ({"secure_aggregation": {"min_silos_per_item": 2}}, "min_silos_per_item to 1"),
