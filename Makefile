@@ -58,6 +58,7 @@ bench-secagg: install  ## cost of masking, beside the bare cipher
 
 bench-large: install  ## memory and time of sums of up to a billion parameters; 12 GB of disk
 	$(BIN)/python -m tests.benchmarks.large_update
+	$(BIN)/python -m tests.benchmarks.low_rank
 
 bench-he: install  ## cost of homomorphic sums, beside masking
 	$(BIN)/python -m tests.benchmarks.homomorphic

@@ -127,6 +127,30 @@ class FederatedTrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _adapts_what_it_has(self) -> FederatedTrainingConfig:
+        if self.model.low_rank is None:
+            return self
+        complaints = {
+            "adds to a trained model; set model.init_from to its file": (
+                self.model.init_from is None
+            ),
+            "has no private training; set privacy.mode to off": self.privacy.on,
+            "keeps items as they are; set secure_aggregation.min_silos_per_item to 1": (
+                self.secure_aggregation.min_silos_per_item > 1
+            ),
+            "sends all that it trains; set model.personal to none": (
+                self.model.personal != "none"
+            ),
+            "needs no mean gradient of what cannot change; set "
+            "local_training.drift_correction to none": (
+                self.local_training.drift_correction != "none"
+            ),
+        }
+        if told := next((told for told, true in complaints.items() if true), ""):
+            raise ValueError(f"model.low_rank {told}")
+        return self
+
+    @model_validator(mode="after")
     def _can_be_personal(self) -> FederatedTrainingConfig:
         if self.model.personal == "none":
             return self

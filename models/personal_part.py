@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from data_contracts.errors import ConfigError
 from data_contracts.settings.training import ModelConfig
 from models.parameters import ParameterLayout, Vector
+from models.recommenders.low_rank import learns
 from models.row_admission import RowAdmission, Selection
 
 PATTERNS: Mapping[str, tuple[str, ...]] = {
@@ -109,18 +110,46 @@ class PersonalPart:
         admission = None
         if rows is not None and table in shared.names:
             admission = RowAdmission.of(rows, shared, table)
-        return SharedPart(self._gaps(), admission) if self.names else admission
+        if not self.names:
+            return admission
+        return SharedPart(_gaps(self.layout, self.names), admission)
 
-    def _gaps(self) -> tuple[tuple[int, int], ...]:
-        """Where the personal tensors lie in the vector, in order."""
-        ends = np.cumsum([prod(shape) for shape in self.layout.shapes]).tolist()
-        places = zip(self.layout.names, [0, *ends], ends, strict=False)
-        return tuple((start, stop) for n, start, stop in places if n in self.names)
+
+def what_is_sent(
+    config: ModelConfig,
+    layout: ParameterLayout,
+    rows: NDArray[np.bool_] | None,
+    table: str,
+) -> Selection | None:
+    """What silos send of an update: no personal tensor, and none that cannot change.
+
+    Args:
+        config: `personal` and `low_rank`.
+        layout: of the whole model.
+        rows: bool [V], rows of the item table that take part; None: all.
+        table: name of the item table.
+
+    Returns:
+        None: all of it.
+    """
+    if not config.low_rank:
+        return PersonalPart.of(config, layout).selection(rows, table)
+    frozen = tuple(name for name in layout.names if not learns(name))
+    return SharedPart(_gaps(layout, frozen), None)
+
+
+def _gaps(
+    layout: ParameterLayout, names: tuple[str, ...]
+) -> tuple[tuple[int, int], ...]:
+    """Where the tensors of these names lie in the vector, in order."""
+    ends = np.cumsum([prod(shape) for shape in layout.shapes]).tolist()
+    places = zip(layout.names, [0, *ends], ends, strict=False)
+    return tuple((start, stop) for n, start, stop in places if n in names)
 
 
 @dataclass(frozen=True)
 class SharedPart:
-    """A vector without its personal tensors, and maybe without rows of what is left.
+    """A vector without some tensors, and maybe without rows of what is left.
 
     Attributes:
         gaps: (start, stop) of what is left out, in order.

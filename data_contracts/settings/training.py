@@ -65,6 +65,14 @@ class ModelConfig(Section):
         description="Start from this checkpoint (.safetensors with a vocabulary "
         "beside it, as `publish_model` writes); left out: random.",
     )
+    low_rank: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="LoRA: the model of init_from stays as it is; silos train, and "
+        "send, additions of this rank to the linear layers of its blocks. Left out: "
+        "all of the model is trained.",
+    )
     init_seed: int = Field(0, ge=0, description="Seed of the random initialisation.")
 
     @property

@@ -14,6 +14,7 @@ from models.full_ranking import Scorer
 from models.item_features import ItemFeatures
 from models.parameters import ParameterLayout, Vector, layout_of, read_vector
 from models.recommenders.feature_items import FeatureItems, TableAndFeatureItems
+from models.recommenders.low_rank import adapt, learns
 from models.recommenders.sequence_recommender import Items, SequenceRecommender
 from models.sequences import right_padded
 from models.vocabulary import Vocabulary
@@ -39,6 +40,9 @@ def build_recommender(
     if features is not None:
         values = torch.from_numpy(features.values)
         module.items = _described(config, values, num_items)
+    if config.low_rank:
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(learns(name))
     return module
 
 
@@ -74,7 +78,7 @@ def layout_over(config: ModelConfig, vocabulary: Vocabulary) -> ParameterLayout:
 def _on_meta(config: ModelConfig, num_items: int) -> SequenceRecommender:
     # Else torch draws random numbers that nobody would ever see.
     with torch.device("meta"):
-        return SequenceRecommender(
+        module = SequenceRecommender(
             num_items,
             config.dim,
             config.blocks,
@@ -82,6 +86,9 @@ def _on_meta(config: ModelConfig, num_items: int) -> SequenceRecommender:
             config.dropout,
             config.architecture,
         )
+        if config.low_rank:
+            adapt(module.blocks, config.low_rank)
+        return module
 
 
 def initial_vector(
@@ -92,6 +99,9 @@ def initial_vector(
     module.initialise(torch.Generator().manual_seed(config.init_seed))
     if isinstance(module.items, TableAndFeatureItems):
         nn.init.zeros_(module.items.rows)
+    for name, parameter in module.named_parameters():
+        if config.low_rank and learns(name):
+            nn.init.zeros_(parameter)
     return read_vector(module)
 
 

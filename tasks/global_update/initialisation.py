@@ -17,6 +17,7 @@ from models.recommenders.building import (
     initial_vector,
     layout_over,
 )
+from models.recommenders.low_rank import adapted, merged
 from models.vocabulary import FROZEN_TENSORS, Vocabulary
 
 
@@ -44,7 +45,7 @@ def warm_start(
     """
     layout = layout_over(config, vocabulary)
     fresh = dict(layout.split(random_start(config, vocabulary)))
-    trained = {n: t for n, t in tensors.items() if n not in FROZEN_TENSORS}
+    trained = {n: t for n, t in merged(tensors).items() if n not in FROZEN_TENSORS}
     wanted = dict(zip(layout.names, layout.shapes, strict=True))
     rows = {
         ITEM_TABLE: (known_items, vocabulary.items),
@@ -62,6 +63,25 @@ def warm_start(
     for name, (known, present) in named.items():
         trained[name] = _carried(fresh[name], trained[name], known, present)
     return layout.join(trained)
+
+
+def adapted_start(
+    config: ModelConfig,
+    vocabulary: Vocabulary,
+    tensors: Mapping[str, NDArray[np.float32]],
+    known_items: tuple[str, ...],
+    known_features: tuple[str, ...] = (),
+) -> Vector:
+    """As `warm_start`, with fresh adapters beside a model that stays as it is.
+
+    Raises:
+        ConfigError: the checkpoint has another architecture.
+    """
+    plain = config.model_copy(update={"low_rank": None})
+    whole = warm_start(plain, vocabulary, tensors, known_items, known_features)
+    layout = layout_over(config, vocabulary)
+    fresh = layout.split(random_start(config, vocabulary))
+    return layout.join(adapted(layout_over(plain, vocabulary).split(whole), fresh))
 
 
 def _carried(

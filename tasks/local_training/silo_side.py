@@ -34,7 +34,7 @@ from models.parameters import (
     vector_hash,
     write_vector,
 )
-from models.personal_part import PersonalPart
+from models.personal_part import PersonalPart, what_is_sent
 from models.recommenders.building import history_scorer, layout_over, table_of
 from models.recommenders.warm import warm_recommender
 from models.sequences import SequenceData, Window
@@ -124,9 +124,7 @@ class RoundJob:
             config.secure_aggregation.clip,
             ring_bits=config.secure_aggregation.ring_bits,
             last_mean=last_mean,
-            admission=PersonalPart.of(config.model, layout).selection(
-                admitted, table_of(layout)
-            ),
+            admission=what_is_sent(config.model, layout, admitted, table_of(layout)),
             # A mean of clipped gradients is within their clip, and its weight within 1.
             variate_range=None
             if config.local_training.drift_correction == "none"
