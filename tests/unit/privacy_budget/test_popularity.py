@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from data_contracts.errors import PrivacyBudgetError, QuorumLostError
 from data_contracts.privacy_events import GaussianEvent
@@ -24,6 +23,7 @@ from tasks.privacy_budget.releases import (
 from tasks.privacy_budget.task import ChargedBudget, start_from_popularity
 from tasks.secure_aggregation.task import aggregate_securely
 from tests.simulators.in_process_cohort import InProcessCohort
+from tests.simulators.noise_checks import is_noise_of, variance_fits
 from tests.simulators.sequence_samples import cycling_users
 
 ITEMS = 3000
@@ -92,8 +92,8 @@ def test_the_noise_is_what_was_charged_and_the_release_is_repeated(cohort):
     workspace = cohort.workspaces["north"]
     told = release_popularity(workspace)
     noise = told - spread_counts(cycling_users(50, ITEMS, length=9, seed=0), ITEMS)
-    assert stats.kstest(noise, "norm", args=(0, PLAN.popularity)).pvalue > 1e-4
-    assert stats.kstest(noise, "norm", args=(0, 1.1 * PLAN.popularity)).pvalue < 0.05
+    assert is_noise_of(noise, PLAN.popularity)
+    assert not variance_fits(noise, 1.2 * PLAN.popularity)
     assert np.array_equal(release_popularity(workspace), told)
 
 
@@ -135,8 +135,8 @@ def test_joint_counts_hold_the_noise_of_all_shares_and_no_more(cohort):
     )
     deviation = noise.noise_on_sum(4)
     assert deviation == pytest.approx(4.0 * math.sqrt(4 / 2), rel=1e-3)
-    assert stats.kstest(counts - exact, "norm", args=(0, deviation)).pvalue > 1e-4
-    assert stats.kstest(counts - exact, "norm", args=(0, 1.1 * deviation)).pvalue < 0.05
+    assert is_noise_of(counts - exact, deviation)
+    assert not variance_fits(counts - exact, 1.2 * deviation)
 
 
 def test_a_share_is_drawn_once_in_a_run(cohort):
