@@ -31,7 +31,8 @@ def warm_start(
     """A checkpoint's parameters for the present vocabulary, float32 [d].
 
     Items, or features of items, that the checkpoint knows keep their row; new ones
-    start random; those that are gone are dropped.
+    start random; those that are gone are dropped. Adapters of the checkpoint are added
+    to its layers; with `config.low_rank` fresh ones stand beside them.
 
     Args:
         config: architecture; must be the checkpoint's.
@@ -43,6 +44,10 @@ def warm_start(
     Raises:
         ConfigError: the checkpoint has another architecture.
     """
+    if config.low_rank:
+        plain = config.model_copy(update={"low_rank": None})
+        whole = warm_start(plain, vocabulary, tensors, known_items, known_features)
+        return _beside_adapters(whole, config, plain, vocabulary)
     layout = layout_over(config, vocabulary)
     fresh = dict(layout.split(random_start(config, vocabulary)))
     trained = {n: t for n, t in merged(tensors).items() if n not in FROZEN_TENSORS}
@@ -65,20 +70,10 @@ def warm_start(
     return layout.join(trained)
 
 
-def adapted_start(
-    config: ModelConfig,
-    vocabulary: Vocabulary,
-    tensors: Mapping[str, NDArray[np.float32]],
-    known_items: tuple[str, ...],
-    known_features: tuple[str, ...] = (),
+def _beside_adapters(
+    whole: Vector, config: ModelConfig, plain: ModelConfig, vocabulary: Vocabulary
 ) -> Vector:
-    """As `warm_start`, with fresh adapters beside a model that stays as it is.
-
-    Raises:
-        ConfigError: the checkpoint has another architecture.
-    """
-    plain = config.model_copy(update={"low_rank": None})
-    whole = warm_start(plain, vocabulary, tensors, known_items, known_features)
+    """A model of configuration `plain` with fresh adapters, as `config` has it."""
     layout = layout_over(config, vocabulary)
     fresh = layout.split(random_start(config, vocabulary))
     return layout.join(adapted(layout_over(plain, vocabulary).split(whole), fresh))

@@ -20,7 +20,6 @@ from models.vocabulary import FEATURE_NAMES, Vocabulary
 from models.weighted_mean import WeightedMean
 from tasks.global_update.combination import Encoding, combined
 from tasks.global_update.initialisation import (
-    adapted_start,
     random_start,
     warm_start,
 )
@@ -55,7 +54,7 @@ def initialise_global_model(
     vector = (
         random_start(model, vocabulary)
         if checkpoint is None
-        else (adapted_start if model.low_rank else warm_start)(
+        else warm_start(
             model,
             vocabulary,
             checkpoint.tensors,
