@@ -84,6 +84,16 @@ def test_activations_computed_again_give_the_same_gradient(architecture):
     torch.testing.assert_close(again, kept, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize(("recompute", "times"), [(False, 1), (True, 2)])
+def test_activations_are_computed_again_only_where_that_is_asked_for(recompute, times):
+    module, config = module_of(), recipe(recompute_activations=recompute)
+    calls = []
+    for block in module.blocks:
+        block.register_forward_pre_hook(lambda block, inputs: calls.append(block))
+    gradients(module, config, some_batch(config))
+    assert len(calls) == times * len(module.blocks)
+
+
 def test_a_sampled_loss_without_its_target_is_a_softmax_over_the_sample():
     hidden = torch.randn(5, 8, generator=torch.manual_seed(0))
     table = torch.randn(6, 8, generator=torch.manual_seed(1))
