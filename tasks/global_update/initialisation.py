@@ -63,7 +63,8 @@ def warm_start(
     if misfits := sorted(name for name, _ in wanted.items() ^ found.items()):
         raise ConfigError(
             f"model.init_from: the checkpoint does not fit the model section at "
-            f"{misfits[0]}; use the items, dim, blocks and heads it was trained with"
+            f"{misfits[0]}; use the architecture, items, dim, blocks and heads it was "
+            "trained with"
         )
     for name, (known, present) in named.items():
         trained[name] = _carried(fresh[name], trained[name], known, present)

@@ -62,13 +62,19 @@ def test_the_checkpoint_is_left_as_it_was(checkpoint):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"dim": 32}, {"blocks": 3}, {"blocks": 1}],
-    ids=["wider", "deeper", "shallower"],
+    [
+        {"dim": 32},
+        {"blocks": 3},
+        {"blocks": 1},
+        {"architecture": "hstu"},
+        {"architecture": "two-tower"},
+    ],
+    ids=["wider", "deeper", "shallower", "hstu", "two-tower"],
 )
 def test_a_checkpoint_of_another_architecture_is_refused(checkpoint, changes):
     other = TINY_MODEL.model_copy(update=changes)
     with pytest.raises(
-        ConfigError, match=r"model\.init_from: .* use the items, dim, blocks"
+        ConfigError, match=r"model\.init_from: .* use the architecture, items"
     ):
         warm_start(other, NEW, checkpoint, OLD_ITEMS)
 
