@@ -8,7 +8,6 @@ JSON line per figure; goals where there is one.
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from tasks.ingestion.downloads import fetch, sources_of
 from tasks.ingestion.movielens import read_movielens
 from tasks.preprocessing.sequences import build_sequences
 from tasks.reporting.canvas import BAD, FAINT, INK, MUTED, new_figure, svg_text
+from tests.benchmarks.figures import say
 
 IMAGES = Path(__file__).parents[2] / "infra/docs/images"
 PEOPLE = (1, 8, 64, 512)
@@ -82,9 +82,9 @@ def main() -> None:
         private = private_attacks(module, behind, DRAWS)
         area = float(np.mean([attack.recovery.area for attack in private]))
         goal = ">= 0.95" if people <= 64 else ""
-        say(f"plain_precision_{people}_people", plain.recovery.precision, goal)
-        say(f"guessing_precision_{people}_people", plain.recovery.chance, "")
-        say(f"private_area_{people}_people", area, "0.4 to 0.6")
+        say(f"plain_precision_{people}_people", plain.recovery.precision, "ratio", goal)
+        say(f"guessing_precision_{people}_people", plain.recovery.chance, "ratio")
+        say(f"private_area_{people}_people", area, "ratio", "0.4 to 0.6")
         if people == PICTURED:
             write("attack_on_a_plain_update.svg", picture(plain, "as it is"))
             write("attack_under_noise.svg", picture(private[0], "clipped and noised"))
@@ -181,12 +181,6 @@ def write(name: str, svg: str) -> None:
     assert opening, "the canvas gives one <svg> element"
     text = f"{opening[0]}\n{style}</style>{svg[opening.end() :]}\n"
     (IMAGES / name).write_text(text, encoding="utf-8")
-
-
-def say(figure: str, value: float, goal: str, unit: str = "ratio") -> None:
-    """One figure, one line."""
-    line = {"figure": figure, "value": round(value, 4), "unit": unit}
-    print(json.dumps(line | ({"goal": goal} if goal else {})), flush=True)
 
 
 if __name__ == "__main__":

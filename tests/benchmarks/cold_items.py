@@ -13,8 +13,6 @@ JSON line for each figure; some CPU minutes for each seed.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -44,6 +42,7 @@ from tasks.local_training.task import train_on_silos
 from tasks.preprocessing.task import preprocess_on_silos
 from tasks.secure_aggregation.task import aggregate_securely
 from tasks.vocabulary.task import agree_on_vocabulary, describe_vocabulary
+from tests.benchmarks.figures import say_median
 from tests.simulators.in_process_cohort import InProcessCohort
 
 NEW_HERE, NEW_EVERYWHERE = 0.10, 0.05
@@ -201,15 +200,6 @@ def measure(items: str, seed: int, encoder: str) -> dict[str, Mapping[str, float
         }
 
 
-def figure(name: str, values: list[float], goal: str = "") -> None:
-    """Print the median and what each seed gave."""
-    told: dict[str, Any] = {"figure": name}
-    told |= {"value": round(statistics.median(values), 4)}
-    told |= {"unit": "ratio" if "over" in name else "NDCG@10"}
-    told |= {"runs": [round(value, 4) for value in values]}
-    print(json.dumps(told | ({"goal": goal} if goal else {})), flush=True)
-
-
 def main() -> None:
     """Measure every kind of item with every seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -221,15 +211,17 @@ def main() -> None:
         runs = [measure(items, seed, chosen.encoder) for seed in chosen.seeds]
         for kind in ("new here", "new everywhere"):
             name = f"cold_item_ndcg10 {kind}"
-            figure(f"{name}, {items}", [run[items][kind] for run in runs])
-            figure(f"{name}, popularity", [run["popularity"][kind] for run in runs])
+            for what in (items, "popularity"):
+                found = [run[what][kind] for run in runs]
+                say_median(f"{name}, {what}", found, "NDCG@10")
         ratios = [
             run[items]["new here"] / max(run["popularity"]["new here"], 1e-9)
             for run in runs
         ]
         goal = "" if KINDS[items][0] == "table" else ">= 3"
         told = "cold_item_ndcg10_over_popularity"
-        figure(told if items == "table+text" else f"{told}, {items}", ratios, goal)
+        told += "" if items == "table+text" else f", {items}"
+        say_median(told, ratios, "ratio", goal)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ import yaml
 from data_contracts.records import RunStatus
 from tasks.lineage.queries import history, runs
 from tasks.lineage.store import LineageStore
+from tests.benchmarks.figures import say
 from tests.benchmarks.overhead import RIVALS, ROOT, Rival, tell
 from tests.benchmarks.rivals import work
 from tests.simulators.small_federation import small_tree
@@ -167,12 +168,6 @@ def start(command: list[str], options: dict[str, str]) -> subprocess.Popen[bytes
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-
-
-def say(figure: str, value: float, unit: str, goal: str = "") -> None:
-    """One JSON line."""
-    told = {"figure": figure, "value": round(value, 2), "unit": unit}
-    print(json.dumps(told | ({"goal": goal} if goal else {})), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ ratio of the best wall times of each. Comparisons are left out: they are the sam
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
 import time
+
+from tests.benchmarks.figures import say
 
 TURNS = 2
 GOAL = "<= 1.05"
@@ -39,12 +40,6 @@ def run(mode: str) -> float:
         began = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         return time.perf_counter() - began
-
-
-def say(figure: str, value: float, unit: str, goal: str = "") -> None:
-    """One figure, one line."""
-    line = {"figure": figure, "value": round(value, 4), "unit": unit}
-    print(json.dumps(line | ({"goal": goal} if goal else {})), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,7 @@ def say(figure: str, value: float, unit: str, goal: str = "") -> None:
     _print({"figure": figure, "value": round(value, 4), "unit": unit}, goal)
 
 
-def say_median(
-    figure: str, values: Sequence[float], unit: str, goal: str = ""
-) -> None:
+def say_median(figure: str, values: Sequence[float], unit: str, goal: str = "") -> None:
     """Print the median of several runs, and what each of them gave."""
     told: dict[str, Any] = {
         "figure": figure,

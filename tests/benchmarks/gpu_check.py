@@ -9,7 +9,6 @@ large product of bfloat16 matrices. Without a GPU it says so and ends well.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from models.recommenders.building import (
 )
 from models.recommenders.sequence_recommender import ARCHITECTURES, SequenceRecommender
 from tasks.local_training.trainer import make_optimizer, step
+from tests.benchmarks.figures import say
 
 ITEMS, STEPS, WARM_UP = 20_000, 30, 5
 LOSSES_APART = 0.05
@@ -60,12 +60,6 @@ def main() -> None:
     apart = [check(kind, name, peak) for kind in ARCHITECTURES for name in SIZES]
     say("gpu_losses_apart_worst", max(apart), "nats", f"<= {LOSSES_APART}")
     sys.exit(int(max(apart) > LOSSES_APART))
-
-
-def say(figure: str, value: float, unit: str, goal: str = "") -> None:
-    """One figure, one line."""
-    line = {"figure": figure, "value": round(value, 4), "unit": unit}
-    print(json.dumps(line | ({"goal": goal} if goal else {})), flush=True)
 
 
 def check(architecture: str, name: str, peak: float) -> float:

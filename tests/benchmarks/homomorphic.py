@@ -6,7 +6,6 @@ extra: `pip install 'silorec[he]'`.
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from tasks.secure_aggregation.encrypted_vectors import (
 )
 from tasks.secure_aggregation.masking import Mask, apply_masks
 from tasks.secure_aggregation.sum_tags import SumTags
+from tests.benchmarks.figures import say
 
 PARAMETERS = 200_000
 SILOS = 10
@@ -60,12 +60,6 @@ def main() -> None:
     say("mask_ns_per_parameter_n10", masking, "ns", "")
     say("he_encrypt_to_mask_n10", encrypting / masking, "ratio", "")
     say("he_upload_to_masked_upload", sent / 4, "ratio", "")
-
-
-def say(figure: str, value: float, unit: str, goal: str) -> None:
-    """One figure, one line."""
-    line = {"figure": figure, "value": round(value, 4), "unit": unit}
-    print(json.dumps(line | ({"goal": goal} if goal else {})), flush=True)
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

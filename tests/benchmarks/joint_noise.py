@@ -21,7 +21,8 @@ from models.fixed_point import signed
 from models.privacy.joint_noise import JointNoise, noise_on_mean
 from tasks.reporting.canvas import BAD, GOOD, new_figure, svg_text
 from tasks.secure_aggregation.masking import Mask, apply_masks
-from tests.benchmarks.attack_pictures import say, write
+from tests.benchmarks.attack_pictures import write
+from tests.benchmarks.figures import say
 
 NOISE_MULTIPLIER, CLIP_NORM, USERS = 1.0, 0.5, 500.0
 COORDINATES = 20_000
@@ -63,9 +64,9 @@ def main() -> None:
         joint.append(measured(federation.noise, federation.silos))
         local.append(measured(FULL_SHARE.noise, federation.silos))
         ratio, name = joint[-1] / local[-1], federation.name
-        say(f"joint_noise_over_local_noise_{name}", ratio, "< 1")
+        say(f"joint_noise_over_local_noise_{name}", ratio, "ratio", "< 1")
         expected = 1 / math.sqrt(federation.at_least - federation.colluders)
-        say(f"joint_noise_over_local_noise_{name}_by_formula", expected, "")
+        say(f"joint_noise_over_local_noise_{name}_by_formula", expected, "ratio")
     write("joint_and_local_noise.svg", picture(joint, local))
     noise = plan(TIMED, 10, 8, 1)
     vector = np.zeros(TIMED, np.float32)
@@ -73,8 +74,8 @@ def main() -> None:
     words = noise.share(vector, secrets.token_bytes)
     masks = [Mask(secrets.token_bytes(32), bool(i % 2)) for i in range(10)]
     masking = cpu_seconds(lambda: apply_masks(words, masks))
-    say("noise_share_ns_per_parameter", sharing * 1e9 / TIMED, "<= 500", "ns")
-    say("mask_ns_per_parameter_n10", masking * 1e9 / TIMED, "", "ns")
+    say("noise_share_ns_per_parameter", sharing * 1e9 / TIMED, "ns", "<= 500")
+    say("mask_ns_per_parameter_n10", masking * 1e9 / TIMED, "ns")
 
 
 def plan(size: int, silos: int, at_least: int, colluders: int) -> JointNoise:

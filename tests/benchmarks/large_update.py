@@ -12,7 +12,6 @@ highest, beyond the idle process. *Total* also counts mapped files (VmHWM).
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import secrets
@@ -41,6 +40,7 @@ from models.weighted_mean import Block, UpdateEncoding
 from tasks.secure_aggregation.client import Client
 from tasks.secure_aggregation.identity import Identity
 from tasks.secure_aggregation.server import Server
+from tests.benchmarks.figures import say
 from tests.simulators.secure_round import terms_for
 
 MILLION = 1_000_000
@@ -289,12 +289,6 @@ def update_memory(size: int) -> float:
 def short(size: int) -> str:
     """10m, 100m, 1000m."""
     return f"{size // MILLION}m"
-
-
-def say(figure: str, value: float, unit: str, goal: str = "") -> None:
-    """One figure, one line."""
-    line = {"figure": figure, "value": round(value, 4), "unit": unit}
-    print(json.dumps(line | ({"goal": goal} if goal else {})), flush=True)
 
 
 if __name__ == "__main__":

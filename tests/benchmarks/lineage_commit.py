@@ -4,7 +4,6 @@ Prints one JSON line per figure. The round has 16 silos, three metrics each, and
 for all eight tables; the store is warm and already holds 30 rounds.
 """
 
-import json
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import numpy as np
 from tasks.lineage.model_files import save_model
 from tasks.lineage.queries import history
 from tasks.lineage.store import LineageStore
+from tests.benchmarks.figures import say
 from tests.simulators.recorded_runs import (
     MARCH,
     append_start,
@@ -40,9 +40,14 @@ def main() -> None:
             _append(store, number)
         rounds = range(WARM_ROUNDS, WARM_ROUNDS + TIMED_ROUNDS)
         commits = [_milliseconds(lambda n=n: _append(store, n)) for n in rounds]
-        _print("warm commit of one round, median", statistics.median(commits), 60)
-        _print("warm commit of one round, worst", max(commits), 400)
-        _print("history of a run", _milliseconds(lambda: history(store, "run1")), 500)
+        say("warm commit of one round, median", statistics.median(commits), "ms", "60")
+        say("warm commit of one round, worst", max(commits), "ms", "400")
+        say(
+            "history of a run",
+            _milliseconds(lambda: history(store, "run1")),
+            "ms",
+            "500",
+        )
 
         generator = np.random.default_rng(0)
         items = [f"item-{number}" for number in range(4000)]
@@ -54,7 +59,7 @@ def main() -> None:
             _milliseconds(lambda m=model: save_model(Path(folder), m, {}, items))
             for model in models
         ]
-        _print("save of 1M parameters, median", statistics.median(saves), 15)
+        say("save of 1M parameters, median", statistics.median(saves), "ms", "15")
 
 
 def _append(store: LineageStore, number: int) -> None:
@@ -76,11 +81,6 @@ def _milliseconds(work: Callable[[], object]) -> float:
     start = perf_counter()
     work()
     return 1000 * (perf_counter() - start)
-
-
-def _print(figure: str, value: float, goal: float) -> None:
-    line = {"figure": figure, "value": round(value, 1), "unit": "ms", "goal": goal}
-    print(json.dumps(line))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,11 @@ sums, three seeds, medians; kept in `silorec_output/low_rank` and not done twice
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -26,6 +24,7 @@ from data_contracts.records import (
     ParticipantRecord,
 )
 from tasks.lineage.store import open_store
+from tests.benchmarks.figures import say_median
 
 FOLDER = Path("silorec_output") / "low_rank"
 FEDERATED_ONLY: Tree = {
@@ -59,17 +58,9 @@ def main() -> None:
         quality.append(thin / full)
         start.append(ndcg(base) / full)
         sizes.append(bytes_sent(ends["low-rank"]) / bytes_sent(ends["full"]))
-    say("lora_bytes_fraction", sizes, "<= 0.02")
-    say("lora_quality_fraction", quality, ">= 0.97")
-    say("lora_quality_fraction_of_the_start", start)
-
-
-def say(figure: str, values: list[float], goal: str = "") -> None:
-    """Print the median and what each seed gave."""
-    told: dict[str, Any] = {"figure": figure}
-    told |= {"value": round(statistics.median(values), 4), "unit": "ratio"}
-    told |= {"runs": [round(value, 4) for value in values]}
-    print(json.dumps(told | ({"goal": goal} if goal else {})), flush=True)
+    say_median("lora_bytes_fraction", sizes, "ratio", "<= 0.02")
+    say_median("lora_quality_fraction", quality, "ratio", ">= 0.97")
+    say_median("lora_quality_fraction_of_the_start", start, "ratio")
 
 
 def run(name: str, seed: int, sections: Tree) -> Path:

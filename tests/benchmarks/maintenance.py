@@ -9,7 +9,6 @@ holds one of the merges that the store does by itself. Once more after maintenan
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -18,6 +17,7 @@ from time import perf_counter
 from data_contracts.settings.maintenance import MaintenanceConfig
 from tasks.lineage.maintenance import maintain
 from tasks.lineage.store import LineageStore
+from tests.benchmarks.figures import say
 from tests.simulators.recorded_runs import MARCH, append_start, round_records
 
 SILOS = {f"silo-{number:02d}": MARCH for number in range(16)}
@@ -32,17 +32,17 @@ def main(rounds: int = 1000) -> None:
         for number in range(1, rounds + 1):
             _commit_milliseconds(full, number)
         late, first = _in_turn(full, rounds, Path(folder) / "first")
-        _print("commit_ms_of_first_rounds", first, "ms")
-        _print(f"commit_ms_after_{rounds}_rounds", late, "ms")
+        say("commit_ms_of_first_rounds", first, "ms")
+        say(f"commit_ms_after_{rounds}_rounds", late, "ms")
         name = f"commit_ms_after_{rounds}_rounds_over_first"
-        _print(name, late / first, "ratio", GOAL)
+        say(name, late / first, "ratio", f"<= {GOAL:g}")
 
         start = perf_counter()
         maintain(MaintenanceConfig(output_folder=f"{folder}/full", remove=True))
-        _print("maintenance_seconds", perf_counter() - start, "s")
+        say("maintenance_seconds", perf_counter() - start, "s")
         full = LineageStore(Path(folder) / "full")
         late, first = _in_turn(full, rounds + TIMED, Path(folder) / "second")
-        _print(f"{name}_maintained", late / first, "ratio")
+        say(f"{name}_maintained", late / first, "ratio")
 
 
 def _in_turn(full: LineageStore, rounds: int, empty: Path) -> tuple[float, float]:
@@ -66,13 +66,6 @@ def _commit_milliseconds(store: LineageStore, number: int) -> float:
     start = perf_counter()
     store.append(records, run_id="run1", step=f"round-{number}")
     return 1000 * (perf_counter() - start)
-
-
-def _print(figure: str, value: float, unit: str, goal: float | None = None) -> None:
-    line: dict[str, object] = {"figure": figure, "value": round(value, 4), "unit": unit}
-    if goal is not None:
-        line["goal"] = f"<= {goal:g}"
-    print(json.dumps(line))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import platform
 import statistics
@@ -23,6 +22,8 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+from tests.benchmarks.figures import say
 
 ROOT = Path(__file__).parents[2]
 GOAL_SECONDS = 0.25
@@ -99,9 +100,9 @@ def measure_silorec(folder: Path, rounds: int) -> float:
         for whole, *parts in zip(between, *stages.values(), strict=True)
     ]
     overhead = statistics.median(between)
-    say("warm_round_overhead_seconds", overhead, goal=f"< {GOAL_SECONDS}")
+    say("warm_round_overhead_seconds", overhead, "s", f"< {GOAL_SECONDS}")
     for stage, seconds in stages.items():
-        say(f"warm_round_{stage}_seconds", statistics.median(seconds))
+        say(f"warm_round_{stage}_seconds", statistics.median(seconds), "s")
     return overhead
 
 
@@ -128,14 +129,8 @@ def measure_rival(rival: Rival, folder: Path, rounds: int, overhead: float) -> N
         tell(f"{rival.figure} failed:\n{done.stderr[-2000:]}")
         return
     theirs = statistics.median(work.seconds_between_rounds(log))
-    say(f"{rival.figure}_overhead_seconds", theirs)
-    say(f"warm_round_overhead_to_{rival.figure}", overhead / theirs, unit="ratio")
-
-
-def say(figure: str, value: float, *, unit: str = "s", goal: str | None = None) -> None:
-    """One figure, one line."""
-    line = {"figure": figure, "value": round(value, 4), "unit": unit}
-    print(json.dumps(line | ({"goal": goal} if goal else {})), flush=True)
+    say(f"{rival.figure}_overhead_seconds", theirs, "s")
+    say(f"warm_round_overhead_to_{rival.figure}", overhead / theirs, "ratio")
 
 
 def describe_machine() -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from data_contracts.presets import DATASETS, PRESETS, Tree, merged
 from data_contracts.run_config import FederatedTrainingConfig, parse_config
-from tests.benchmarks.overhead import describe_machine, say
+from tests.benchmarks.figures import say
+from tests.benchmarks.overhead import describe_machine
 
 # However the metric moves, the run goes on: the estimate is for all rounds.
 ALL_ROUNDS: Tree = {"schedule": {"max_regression": 1.0, "patience": 1000}}
@@ -82,19 +83,19 @@ def compare(config: FederatedTrainingConfig) -> None:
     began = time.monotonic()
     rounds = train(config).history.rounds
     actual = time.monotonic() - began
-    say("preflight_seconds", took)
-    say("run_seconds", actual)
-    say("preflight_estimate_over_actual", foretold.total_seconds / actual, unit="ratio")
+    say("preflight_seconds", took, "s")
+    say("run_seconds", actual, "s")
+    say("preflight_estimate_over_actual", foretold.total_seconds / actual, "ratio")
     warm = statistics.median(row.round_seconds for row in rounds[1:])
     say(
         "preflight_warm_round_estimate_over_actual",
         foretold.round_seconds / warm,
-        unit="ratio",
+        "ratio",
     )
     say(
         "preflight_bytes_down_over_actual",
         foretold.bytes_down / sum(row.bytes_down for row in rounds),
-        unit="ratio",
+        "ratio",
     )
 
 

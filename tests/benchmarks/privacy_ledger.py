@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from data_contracts.privacy_events import GaussianEvent
 from models.privacy import accounting
+from tests.benchmarks.figures import say
 
 RUNS, DELTA = 104, 1e-6
 
@@ -22,12 +22,6 @@ def main() -> None:
     seconds = time.perf_counter() - began
     say("ledger_104_runs_seconds", seconds, "s", "< 5")
     say("ledger_104_runs_epsilon", epsilon, "epsilon", "")
-
-
-def say(figure: str, value: float, unit: str, goal: str) -> None:
-    """One JSON line."""
-    told = {"figure": figure, "value": round(value, 4), "unit": unit}
-    print(json.dumps(told | ({"goal": goal} if goal else {})), flush=True)
 
 
 if __name__ == "__main__":

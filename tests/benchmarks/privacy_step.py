@@ -8,7 +8,6 @@ engines get a head of its own, because they refuse or miss a table used at both 
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from models.privacy.clipping.engine import BookKeeping, clip_factors
 from models.privacy.randomness import os_seeded_generator
 from models.recommenders.building import build_recommender
 from models.recommenders.sequence_recommender import SequenceRecommender
+from tests.benchmarks.figures import say
 
 MODEL = ModelConfig(dim=64, blocks=2, heads=2, context=50, dropout=0.0)
 USERS, CLIP, RATE, NEGATIVES = 32, 0.5, 0.1, 512
@@ -57,12 +57,18 @@ def main() -> None:
                 say(
                     f"dp_step_time_ratio_{kind}{maker}{suffix}",
                     seconds[name] / base,
+                    "ratio",
                     "" if maker else goals[kind],
                 )
         plain, private = (
             memory(items, side) for side in ("plain full", "private full")
         )
-        say(f"dp_step_memory_ratio_full_softmax{suffix}", private / plain, "<= 1.1")
+        say(
+            f"dp_step_memory_ratio_full_softmax{suffix}",
+            private / plain,
+            "ratio",
+            "<= 1.1",
+        )
 
 
 def times(items: int, names: list[str]) -> dict[str, float]:
@@ -239,12 +245,6 @@ STEPS: dict[str, Callable[[int], Step]] = {
     "full opacus_hooks": opacus_hooks,
     "full opacus_ghost": opacus_ghost,
 }
-
-
-def say(figure: str, value: float, goal: str) -> None:
-    """One JSON line."""
-    told = {"figure": figure, "value": round(value, 4), "unit": "ratio"}
-    print(json.dumps(told | ({"goal": goal} if goal else {})), flush=True)
 
 
 if __name__ == "__main__":

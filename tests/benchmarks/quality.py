@@ -11,7 +11,6 @@ what is interrupted goes on. `--seeds 0` and `--cells` take less.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ import yaml
 
 from data_contracts.presets import PRESETS, merged
 from data_contracts.records import POOLED_SILOS, MetricRecord, RoundRecord, Subject
+from tests.benchmarks.figures import say_median
 
 FOLDER = Path("silorec_output") / "quality"
 FEDERATED_ONLY = {"evaluation": {"pooled": False, "local_only": False}}
@@ -134,15 +134,9 @@ def _finished(folder: Path) -> Run | None:
 def figure(
     name: str, values: Iterable[float | None], unit: str, goal: str = ""
 ) -> None:
-    """Print the median, what each seed gave, and the goal."""
-    known = [value for value in values if value is not None]
-    if known:
-        told: dict[str, Any] = {
-            "figure": name,
-            "value": round(statistics.median(known), 4),
-        }
-        told |= {"unit": unit, "runs": [round(value, 4) for value in known]}
-        print(json.dumps(told | ({"goal": goal} if goal else {})), flush=True)
+    """Tell the median of the runs that have a value."""
+    if known := [value for value in values if value is not None]:
+        say_median(name, known, unit, goal)
 
 
 def ratios(above: Iterable[float | None], below: Iterable[float | None]) -> list[float]:

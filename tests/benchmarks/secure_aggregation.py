@@ -30,6 +30,7 @@ from data_contracts.secure_aggregation import MaskedInput, ShareDelivery
 from models.fixed_point import FixedPoint, signed
 from tasks.secure_aggregation.masking import Mask, apply_masks
 from tasks.secure_aggregation.running_sum import RunningSum
+from tests.benchmarks.figures import say
 from tests.simulators.secure_round import SecureRound, random_inputs, terms_for
 
 PARAMETERS = 10_000_000
@@ -258,12 +259,6 @@ def control_plane_seconds(num_silos: int) -> tuple[float, float]:
     round_.run()
     whole = time.process_time() - began
     return own / num_silos, whole - own
-
-
-def say(figure: str, value: float, unit: str, goal: str) -> None:
-    """One figure, one line."""
-    line = {"figure": figure, "value": round(value, 4), "unit": unit}
-    print(json.dumps(line | ({"goal": goal} if goal else {})), flush=True)
 
 
 def _mask_and_tell(pipe: Connection) -> None:
