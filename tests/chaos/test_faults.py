@@ -13,7 +13,7 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.matrix import FAULTS_PLAYED, End
 from tests.simulators.command_line import sandbox
 from tests.simulators.prefect_server import started_server
-from tests.simulators.synthetic_tables import synthetic_silo
+from tests.simulators.synthetic_tables import small_silos
 
 NAMES = ("north", "south", "west")
 SMOKE = [name for name, fault in FAULTS.items() if fault.smoke]
@@ -21,11 +21,7 @@ SMOKE = [name for name, fault in FAULTS.items() if fault.smoke]
 
 @pytest.fixture(scope="module")
 def silos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tables")
-    return tuple(
-        synthetic_silo(folder, name, users=60, items=40, seed=seed)
-        for seed, name in enumerate(NAMES)
-    )
+    return small_silos(tmp_path_factory.mktemp("tables"), NAMES)
 
 
 @pytest.fixture(scope="module")

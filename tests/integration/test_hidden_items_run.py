@@ -13,7 +13,7 @@ from tasks.vocabulary.item_key import ITEM_KEY, make_item_key
 from tests.simulators.in_process_cohort import silos_in_process
 from tests.simulators.leak_search import leaks
 from tests.simulators.small_federation import small_config, train
-from tests.simulators.synthetic_tables import synthetic_silo
+from tests.simulators.synthetic_tables import small_silos
 
 pytestmark = pytest.mark.slow
 
@@ -23,11 +23,7 @@ HIDDEN = {"preprocessing": {"item_names": "keyed-hash"}}
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("silos")
-    return tuple(
-        synthetic_silo(folder, name, users=60, items=40, seed=seed)
-        for seed, name in enumerate(SILOS)
-    )
+    return small_silos(tmp_path_factory.mktemp("silos"), SILOS)
 
 
 @pytest.fixture(scope="module")

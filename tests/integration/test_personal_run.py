@@ -16,7 +16,7 @@ from tasks.evaluation.results import POOLED_SILOS
 from tests.simulators.in_process_cohort import InProcessCohort, silos_in_process
 from tests.simulators.leak_search import files
 from tests.simulators.small_federation import NO_COMPARISON, small_config, train
-from tests.simulators.synthetic_tables import synthetic_silo
+from tests.simulators.synthetic_tables import small_silos
 
 pytestmark = pytest.mark.slow
 
@@ -30,11 +30,7 @@ PERSONAL = NO_COMPARISON | {
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("silos")
-    return tuple(
-        synthetic_silo(folder, name, users=60, items=40, seed=seed)
-        for seed, name in enumerate(SILOS)
-    )
+    return small_silos(tmp_path_factory.mktemp("silos"), SILOS)
 
 
 @pytest.fixture(scope="module", autouse=True)

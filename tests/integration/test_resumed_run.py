@@ -16,7 +16,7 @@ from tasks.lineage.queries import history, runs
 from tasks.lineage.store import LineageStore, open_store
 from tests.simulators.in_process_cohort import silos_in_process
 from tests.simulators.small_federation import NO_COMPARISON, small_config, train
-from tests.simulators.synthetic_tables import synthetic_silo
+from tests.simulators.synthetic_tables import small_silos, synthetic_silo
 
 pytestmark = pytest.mark.slow
 
@@ -47,11 +47,7 @@ def interrupted(round_number: int, times: int = 1):
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("silos")
-    return tuple(
-        synthetic_silo(folder, name, users=60, items=40, seed=seed)
-        for seed, name in enumerate(("north", "south", "west"))
-    )
+    return small_silos(tmp_path_factory.mktemp("silos"), ("north", "south", "west"))
 
 
 @pytest.fixture(scope="module", autouse=True)

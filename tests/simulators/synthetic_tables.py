@@ -8,6 +8,7 @@ sequence model beats popularity by a wide margin. Users never repeat an item.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,6 +158,14 @@ def synthetic_silo(
         interactions=TableSource(path=str(place / "interactions.parquet")),
         items=TableSource(path=str(place / "items.parquet")),
         users=TableSource(path=str(place / "users.parquet")),
+    )
+
+
+def small_silos(folder: Path, names: Sequence[str]) -> tuple[SiloConfig, ...]:
+    """Silos of 60 people each who share 40 items and tastes."""
+    return tuple(
+        synthetic_silo(folder, name, users=60, items=40, seed=seed)
+        for seed, name in enumerate(names)
     )
 
 
