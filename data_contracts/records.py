@@ -49,6 +49,22 @@ class Subject(StrEnum):
 POOLED_SILOS = "all silos"
 
 
+class Stage(StrEnum):
+    """Where a published model stands in its federation."""
+
+    CANDIDATE = "candidate"
+    CHAMPION = "champion"
+    REJECTED = "rejected"
+    RETIRED = "retired"
+
+
+class Decider(StrEnum):
+    """Who moved a model to its stage."""
+
+    POLICY = "policy"
+    PERSON = "person"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """A run's start or end; the row with the highest `sequence` is current."""
@@ -239,6 +255,23 @@ class PrivacyAuditRecord:
     code_hash: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelStageRecord:
+    """A published model reached a stage; of one model, the highest `sequence` counts.
+
+    `federation` is the name of the runs that trained it. Each has one champion at most.
+    """
+
+    federation: str
+    sequence: int
+    run_id: str
+    model_sha256: str
+    stage: str
+    decided_by: str
+    sentence: str
+    at: str
+
+
 Record = (
     RunRecord
     | ContractRecord
@@ -250,6 +283,7 @@ Record = (
     | ModelVersionRecord
     | PrivacyRecord
     | PrivacyAuditRecord
+    | ModelStageRecord
 )
 
 
@@ -264,6 +298,7 @@ KEYS: dict[type, tuple[str, ...]] = {
     ModelVersionRecord: ("run_id", "round_number", "published"),
     PrivacyRecord: ("run_id", "silo", "entry"),
     PrivacyAuditRecord: ("run_id", "family"),
+    ModelStageRecord: ("federation", "sequence"),
 }
 
 

@@ -22,6 +22,7 @@ from data_contracts.records import (
     ContractRecord,
     DecisionRecord,
     MetricRecord,
+    ModelStageRecord,
     ModelVersionRecord,
     ParticipantRecord,
     PhaseRecord,
@@ -44,6 +45,7 @@ R = TypeVar(
     ModelVersionRecord,
     PrivacyAuditRecord,
     PrivacyRecord,
+    ModelStageRecord,
 )
 
 _ARROW_TYPES = {
@@ -90,6 +92,7 @@ TABLES: tuple[LineageTable, ...] = (
     _table("metrics", MetricRecord),
     _table("decisions", DecisionRecord),
     _table("model_versions", ModelVersionRecord),
+    _table("model_stages", ModelStageRecord),
     _table("privacy_audits", PrivacyAuditRecord),
     _table("privacy", PrivacyRecord),
     _table("rounds", RoundRecord, commit_point=True),

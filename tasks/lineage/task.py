@@ -34,6 +34,7 @@ from data_contracts.settings.maintenance import MaintenanceConfig
 from data_contracts.stopwatch import now_utc
 from data_contracts.workspace import SiloFailure
 from models.recommenders.building import layout_over
+from models.recommenders.saved import ARCHITECTURE
 from models.vocabulary import FEATURE_NAMES, Vocabulary
 from tasks.lineage.ancestry import which_made
 from tasks.lineage.maintenance import maintain
@@ -190,7 +191,7 @@ def record_round(
         Path(run.store_folder),
         tensors | vocabulary.frozen,
         {
-            "model": architecture.model_dump_json(exclude={"init_from"}),
+            ARCHITECTURE: architecture.model_dump_json(exclude={"init_from"}),
             FEATURE_NAMES: json.dumps(vocabulary.feature_names, ensure_ascii=False),
         },
         vocabulary.items,
