@@ -44,6 +44,7 @@ class Subject(StrEnum):
     MARKOV = "markov chain"
     ITEM_KNN = "ItemKNN"
     EASE = "EASE"
+    STARTED_FROM = "started from"
 
 
 POOLED_SILOS = "all silos"
@@ -56,6 +57,18 @@ class Stage(StrEnum):
     CHAMPION = "champion"
     REJECTED = "rejected"
     RETIRED = "retired"
+
+
+class RetrainingOutcome(StrEnum):
+    """How a retraining ended."""
+
+    NOTHING_NEW = "nothing new"
+    REFUSED_BY_CONTRACT = "refused by the data contract"
+    REFUSED_BY_BUDGET = "refused by the privacy budget"
+    REFUSED_BY_GATE = "refused by the gate"
+    REFUSED_BY_PERSON = "refused by a person"
+    AWAITS_APPROVAL = "awaits approval"
+    PROMOTED = "promoted"
 
 
 class Decider(StrEnum):
@@ -272,6 +285,24 @@ class ModelStageRecord:
     at: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class RetrainingRecord:
+    """A retraining and how it ended; `run_id` is its own.
+
+    Hashes are empty where there was no champion, or nothing was trained.
+    """
+
+    run_id: str
+    federation: str
+    at: str
+    outcome: str
+    champion_sha256: str
+    challenger_sha256: str
+    new_silos: int
+    quarantined_silos: int
+    sentence: str
+
+
 Record = (
     RunRecord
     | ContractRecord
@@ -284,6 +315,7 @@ Record = (
     | PrivacyRecord
     | PrivacyAuditRecord
     | ModelStageRecord
+    | RetrainingRecord
 )
 
 
@@ -299,6 +331,7 @@ KEYS: dict[type, tuple[str, ...]] = {
     PrivacyRecord: ("run_id", "silo", "entry"),
     PrivacyAuditRecord: ("run_id", "family"),
     ModelStageRecord: ("federation", "sequence"),
+    RetrainingRecord: ("at", "run_id"),
 }
 
 

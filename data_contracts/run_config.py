@@ -25,6 +25,7 @@ from data_contracts.settings.data import (
 )
 from data_contracts.settings.evaluation import EvaluationConfig
 from data_contracts.settings.privacy import USERS_FOR_AN_ITEM_TABLE, PrivacyConfig
+from data_contracts.settings.retraining import RetrainingConfig
 from data_contracts.settings.secure_aggregation import SecureAggregationConfig
 from data_contracts.settings.training import (
     LocalTrainingConfig,
@@ -84,6 +85,7 @@ class FederatedTrainingConfig(Section):
     )
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
+    retraining: RetrainingConfig = Field(default_factory=RetrainingConfig)
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
 
     @model_validator(mode="after")
@@ -145,6 +147,7 @@ class FederatedTrainingConfig(Section):
                 "name": True,
                 "output_folder": True,
                 "continue_unfinished": True,
+                "retraining": True,
                 "cluster": True,
             },
         )

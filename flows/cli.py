@@ -22,10 +22,12 @@ from data_contracts.run_config import FederatedTrainingConfig
 from flows.audit_command import add_audit_command, audit_privacy
 from flows.cli_options import add_setting_flags, config_from, example_file
 from flows.maintenance_commands import add_maintenance_commands
+from flows.models_commands import add_models_commands
 from flows.preflight_command import add_preflight_command
 from flows.privacy_commands import add_privacy_commands
 from flows.replay_command import add_replay_command
 from flows.resume_command import add_resume_command, resume_run
+from flows.retraining_command import retrain_model
 from flows.tabular_command import add_example_arguments, run_example
 from flows.training_command import run_training
 
@@ -77,9 +79,14 @@ def build_parser() -> argparse.ArgumentParser:
     train = _command(commands, "train", train_model, "train one model in rounds")
     _add_config_arguments(train)
     add_example_arguments(train)
-    train.add_argument(
-        "--verbose", action="store_true", help="show the log of Prefect as well"
+    retrain = _command(
+        commands, "retrain", retrain_model, "train on new data, promote what is better"
     )
+    _add_config_arguments(retrain)
+    for parser_of_runs in (train, retrain):
+        parser_of_runs.add_argument(
+            "--verbose", action="store_true", help="show the log of Prefect as well"
+        )
 
     resume = _command(commands, "resume", resume_run, "continue an interrupted run")
     add_resume_command(resume, DEFAULT_OUTPUT)
@@ -124,6 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     for question in (show, models, runs):
         _add_output_folder(question)
         question.add_argument("--json", action="store_true", help="print JSON")
+    add_models_commands(commands, _command, _add_output_folder)
     add_maintenance_commands(partial(_command, commands))
     return parser
 

@@ -328,6 +328,17 @@ def train_while_quorum_lasts(
                     with_coverage=True,
                 )
             )
+            if base and config.model.personal == "none":
+                results.append(
+                    evaluate_on_silos(
+                        cohort,
+                        sum_securely,
+                        model.vector,
+                        test,
+                        Subject.STARTED_FROM,
+                        with_coverage=True,
+                    )
+                )
         elif noisy := release_private_metrics(cohort, state.best, test):
             results.append(noisy)
         if told_exactly and config.evaluation.baselines:

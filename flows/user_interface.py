@@ -66,12 +66,15 @@ def _deployments() -> list[RunnerDeployment]:
     from flows.maintenance import maintenance
     from flows.preflight import preflight
     from flows.privacy_audit import privacy_audit
+    from flows.scheduled_retraining import scheduled_retraining
     from flows.tabular_training import tabular_training
 
     training = {"config": PRESETS["ml-100k"]}
     served: tuple[tuple[Any, str, dict[str, Any], str], ...] = (
         (federated_training, "train", training,
          "Train one recommender over the silos of a federation."),
+        (scheduled_retraining, "retrain", training,
+         "Train on new data from the champion, and promote what passes the gate."),
         (preflight, "preflight", training,
          "Check everything that a run needs before it."),
         (privacy_audit, "audit", {"config": {}},

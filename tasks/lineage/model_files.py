@@ -22,6 +22,7 @@ from safetensors.numpy import load
 
 from data_contracts.durable_files import Buffer, write_durably
 from data_contracts.errors import LineageError
+from data_contracts.records import ModelVersionRecord
 from tasks.lineage.storage import storage_error
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -209,6 +210,15 @@ def _problem(tensor: NDArray[np.float32]) -> str:
     if tensor.size and not np.isfinite([tensor.min(), tensor.max()]).all():
         return "holds NaN or infinity"
     return ""
+
+
+def read_vocabulary(version: ModelVersionRecord) -> tuple[str, ...]:
+    """Item ids of a recorded model, in row order, without its tensors.
+
+    Raises:
+        LineageError: missing or damaged.
+    """
+    return _load_vocabulary(Path(version.path).parent, version.vocabulary_sha256)
 
 
 def _load_vocabulary(models: Path, sha256: str) -> tuple[str, ...]:

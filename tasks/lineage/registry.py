@@ -62,7 +62,7 @@ class Registry:
 
     @property
     def previous_champion(self) -> ModelVersionRecord | None:
-        """The one in use before, as far as it is still there and was not rejected."""
+        """The one in use before; what was rolled back is none."""
         return self._last(Stage.RETIRED)
 
     def _last(self, stage: Stage) -> ModelVersionRecord | None:
@@ -149,8 +149,9 @@ def set_stage(
     *,
     decided_by: Decider,
     sentence: str,
+    leaving: Stage = Stage.RETIRED,
 ) -> Registry:
-    """Move a model to a stage; a champion sends the one before it into retirement.
+    """Move a model to a stage; a champion takes the place of the one before it.
 
     Nothing is written where the model stands there already.
 
@@ -161,13 +162,15 @@ def set_stage(
         stage: where it goes.
         decided_by: who says so.
         sentence: why.
+        leaving: where the champion before it goes; a rejected one is never rolled back
+            to.
 
     Raises:
         LineageError: the store cannot be written.
     """
     with _alone(store):
         before = read_registry(store, federation)
-        moves = _moves(before, version, stage, decided_by, sentence)
+        moves = _moves(before, version, stage, decided_by, sentence, leaving)
         if not moves:
             return before
         step = f"stage-{federation}-{moves[0].sequence}"
@@ -181,6 +184,7 @@ def _moves(
     stage: Stage,
     decided_by: Decider,
     sentence: str,
+    leaving: Stage,
 ) -> Sequence[ModelStageRecord]:
     now = registry.standing.get(version.sha256)
     if now is not None and now.stage == stage:
@@ -189,7 +193,7 @@ def _moves(
     last = registry.champion
     if stage is Stage.CHAMPION and last is not None:
         told = f"made way for {version.sha256[:12]}: {sentence}"
-        steps.insert(0, (last, Stage.RETIRED, told))
+        steps.insert(0, (last, leaving, told))
     at, first = now_utc().isoformat(), len(registry.moves)
     return [
         ModelStageRecord(

@@ -29,6 +29,7 @@ from data_contracts.records import (
     PrivacyAuditRecord,
     PrivacyRecord,
     Record,
+    RetrainingRecord,
     RoundRecord,
     RunRecord,
 )
@@ -46,6 +47,7 @@ R = TypeVar(
     PrivacyAuditRecord,
     PrivacyRecord,
     ModelStageRecord,
+    RetrainingRecord,
 )
 
 _ARROW_TYPES = {
@@ -93,6 +95,7 @@ TABLES: tuple[LineageTable, ...] = (
     _table("decisions", DecisionRecord),
     _table("model_versions", ModelVersionRecord),
     _table("model_stages", ModelStageRecord),
+    _table("retrainings", RetrainingRecord),
     _table("privacy_audits", PrivacyAuditRecord),
     _table("privacy", PrivacyRecord),
     _table("rounds", RoundRecord, commit_point=True),

@@ -54,6 +54,21 @@ def noise_needed(
     )
 
 
+def foresee_charge(
+    workspace: SiloWorkspace, privacy: PrivacyConfig, plan: PrivacyPlan
+) -> None:
+    """Refuse what `charge_run` would refuse now; charge nothing.
+
+    Raises:
+        PrivacyBudgetError: it does not fit, or the ledger has another delta.
+    """
+    ledger = Ledger(workspace.folder)
+    with ledger.locked():
+        entries = ledger.entries()
+    _require_delta(entries, privacy, ledger)
+    _require_fit(workspace.silo, entries, privacy, plan)
+
+
 def charge_run(
     workspace: SiloWorkspace, privacy: PrivacyConfig, plan: PrivacyPlan
 ) -> BudgetStatement:

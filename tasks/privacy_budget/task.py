@@ -14,6 +14,8 @@ from prefect.cache_policies import NO_CACHE
 from data_contracts.errors import QuorumLostError
 from data_contracts.privacy_plan import BudgetStatement, PrivacyPlan
 from data_contracts.progress import announce
+from data_contracts.records import RetrainingOutcome
+from data_contracts.retraining import Stop
 from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.secure_sum import SecureSum
 from data_contracts.settings.privacy import PrivacyConfig
@@ -26,7 +28,12 @@ from tasks.privacy_budget.releases import (
     share_popularity,
     start_from,
 )
-from tasks.privacy_budget.silo_side import charge_run, noise_needed, settle_run
+from tasks.privacy_budget.silo_side import (
+    charge_run,
+    foresee_charge,
+    noise_needed,
+    settle_run,
+)
 
 T = TypeVar("T")
 
@@ -66,14 +73,7 @@ def charge_privacy(
     if not privacy.on:
         return None
     announce().stage("Charging the privacy budget of every silo")
-    steps = rounds * privacy.steps_in_round
-    plan = planned(privacy, steps)
-    refusals: dict[str, SiloFailure] = {}
-    if privacy.noise_multiplier is None:
-        needed = cohort.call(noise_needed, privacy, steps, plan)
-        refusals |= needed.failures
-        noise = max(needed.values.values(), default=UNKNOWN_NOISE)
-        plan = replace(plan, training=replace(plan.training, noise_multiplier=noise))
+    plan, refusals = _agreed_plan(cohort, privacy, rounds)
     able = cohort.only(silo for silo in cohort.silos if silo not in refusals)
     charged = able.call(charge_run, privacy, plan, lasting=True, retry=True)
     refusals |= charged.failures
@@ -86,6 +86,60 @@ def charge_privacy(
             + "; ".join(failure.sentence for failure in refusals.values())
         )
     return ChargedBudget(plan, charged.values, refusals)
+
+
+@task(name="Foresee privacy budget", cache_policy=NO_CACHE)
+def foresee_budget(
+    cohort: Cohort,
+    privacy: PrivacyConfig,
+    rounds: int,
+    *,
+    min_silos: int,
+    last_noise: float,
+) -> Stop | None:
+    """Whether a run could be paid for, and with what noise; charges nothing.
+
+    Args:
+        cohort: the silos.
+        privacy: the public numbers; where the mode is off, nothing is asked.
+        rounds: of training.
+        min_silos: fewest whose budget must allow it.
+        last_noise: noise multiplier of the champion's training, 0 if it had none.
+    """
+    if not privacy.on:
+        return None
+    plan, refusals = _agreed_plan(cohort, privacy, rounds)
+    able = cohort.only(silo for silo in cohort.silos if silo not in refusals)
+    foreseen = able.call(foresee_charge, privacy, plan)
+    refusals |= foreseen.failures
+    noise = plan.training.noise_multiplier
+    if len(foreseen.values) < min_silos:
+        return Stop(
+            RetrainingOutcome.REFUSED_BY_BUDGET,
+            f"the privacy budget of {len(foreseen.values)} silos allows it and "
+            f"cohort.min_silos is {min_silos}: "
+            + "; ".join(failure.sentence for failure in refusals.values()),
+        )
+    before = f"; the champion had {last_noise:.3g}" if last_noise else ""
+    announce().note(
+        f"The privacy budget allows the training with noise multiplier {noise:.3g}"
+        f"{before}."
+    )
+    return None
+
+
+def _agreed_plan(
+    cohort: Cohort, privacy: PrivacyConfig, rounds: int
+) -> tuple[PrivacyPlan, dict[str, SiloFailure]]:
+    """The plan with the noise that every silo can pay for, and who can pay for none."""
+    steps = rounds * privacy.steps_in_round
+    plan = planned(privacy, steps)
+    if privacy.noise_multiplier is not None:
+        return plan, {}
+    needed = cohort.call(noise_needed, privacy, steps, plan)
+    noise = max(needed.values.values(), default=UNKNOWN_NOISE)
+    training = replace(plan.training, noise_multiplier=noise)
+    return replace(plan, training=training), dict(needed.failures)
 
 
 @task(name="Settle privacy budget", cache_policy=NO_CACHE)

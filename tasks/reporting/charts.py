@@ -65,6 +65,7 @@ _MARKS: dict[Subject, _Mark] = {
     Subject.ITEM_KNN: _Mark("ItemKNN", "v", MUTED, filled=False),
     Subject.EASE: _Mark("EASE", "s", MUTED, filled=False),
     Subject.MARKOV: _Mark("Markov", "^", MUTED, filled=False),
+    Subject.STARTED_FROM: _Mark("started from", "d", MUTED),
     Subject.LOCAL_ONLY: _Mark("alone", "o", BAD, filled=False),
     Subject.POOLED: _Mark("pooled", "D", INK, filled=False),
     Subject.FEDERATED: _Mark("together", "o", GOOD),

@@ -27,6 +27,7 @@ SUBJECT_TITLES: dict[Subject, str] = {
     Subject.EASE: "EASE",
     Subject.ITEM_KNN: "ItemKNN",
     Subject.POPULARITY: "Popularity",
+    Subject.STARTED_FROM: "Model it started from",
 }
 
 

@@ -1,0 +1,1 @@
+"""Whether a retrained model takes the champion's place: gate, and a person's word."""
