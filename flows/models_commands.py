@@ -14,6 +14,7 @@ from data_contracts.errors import NotRecordedError
 from data_contracts.records import Decider, Stage
 
 if TYPE_CHECKING:
+    from data_contracts.records import ModelVersionRecord
     from tasks.lineage.registry import Registry
     from tasks.lineage.store import LineageStore
 
@@ -40,6 +41,12 @@ def add_models_commands(
     promote = add(matters, "promote", promote_model, "put a model into use")
     rollback = add(matters, "rollback", roll_back, "put the previous one back into use")
     diff = add(matters, "diff", show_difference, "what changed between two models")
+    card = add(matters, "card", show_card, "the card of a model, as Markdown")
+    sign = add(matters, "sign", sign_again, "write card and signature of a model again")
+    key = add(matters, "publisher", show_publisher, "print the publisher's public key")
+    add_output_folder(key)
+    for parser in (card, sign):
+        parser.add_argument("model", help="champion, model hash or run id")
     promote.add_argument("model", help="model hash, run id, or the beginning of one")
     for parser in (promote, rollback):
         parser.add_argument("--reason", default="", help="one sentence for the record")
@@ -49,7 +56,7 @@ def add_models_commands(
     )
     for parser in (listed, diff):
         parser.add_argument("--json", action="store_true", help="print JSON")
-    for parser in (listed, promote, rollback, diff):
+    for parser in (listed, promote, rollback, diff, card, sign):
         parser.add_argument(
             "--federation",
             metavar="NAME",
@@ -113,6 +120,35 @@ def show_difference(arguments: argparse.Namespace) -> None:
         Console().print(rendering.difference_view(found))
 
 
+def show_card(arguments: argparse.Namespace) -> None:
+    """`silorec models card`."""
+    print(_card(arguments)[1], end="")
+
+
+def sign_again(arguments: argparse.Namespace) -> None:
+    """`silorec models sign`."""
+    from tasks.lineage.signatures import sign_model
+
+    version, card = _card(arguments)
+    print(sign_model(_folder(arguments), version, card))
+
+
+def show_publisher(arguments: argparse.Namespace) -> None:
+    """`silorec models publisher`."""
+    from tasks.lineage.signatures import publisher
+
+    print(publisher(_folder(arguments)))
+
+
+def _card(arguments: argparse.Namespace) -> tuple[ModelVersionRecord, str]:
+    from tasks.lineage.model_card import model_card
+    from tasks.lineage.queries import history
+
+    store, registry = _registry(arguments)
+    version = registry.find(arguments.model)
+    return version, model_card(history(store, version.run_id), version)
+
+
 def _move(
     arguments: argparse.Namespace,
     sha256: str,
@@ -136,11 +172,14 @@ def _move(
     print(f"{sha256[:12]} is the champion of {registry.federation} now{instead}")
 
 
+def _folder(arguments: argparse.Namespace) -> Path:
+    return Path(arguments.output_folder).expanduser().resolve()
+
+
 def _registry(arguments: argparse.Namespace) -> tuple[LineageStore, Registry]:
     from tasks.lineage.registry import only_federation, read_registry
     from tasks.lineage.store import open_store
 
-    folder = Path(arguments.output_folder).expanduser().resolve()
-    store = open_store(str(folder))
+    store = open_store(str(_folder(arguments)))
     federation = only_federation(store, arguments.federation)
     return store, read_registry(store, federation)

@@ -38,6 +38,7 @@ from models.recommenders.saved import ARCHITECTURE
 from models.vocabulary import FEATURE_NAMES, Vocabulary
 from tasks.lineage.ancestry import which_made
 from tasks.lineage.maintenance import maintain
+from tasks.lineage.model_card import model_card
 from tasks.lineage.model_files import LoadedModel, load_model, save_model
 from tasks.lineage.queries import history
 from tasks.lineage.recorded_rounds import RecordedRounds, recorded_rounds
@@ -48,6 +49,7 @@ from tasks.lineage.run_state import (
     require_same_silos,
     write_state,
 )
+from tasks.lineage.signatures import sign_model
 from tasks.lineage.store import open_store
 from tasks.lineage.write_ahead import Commit
 
@@ -245,7 +247,7 @@ def continue_run(run: RecordedRun, start: RunState, vocabulary: Vocabulary) -> R
 def publish_model(
     run: RecordedRun, best: ModelVersionRecord | None, metrics: Sequence[MetricRecord]
 ) -> ModelVersionRecord:
-    """Record the model that the run stands for, its figures, and the run's end.
+    """Record the model that the run stands for, its figures, and the end; sign it.
 
     Raises:
         LineageError: the store cannot be written.
@@ -254,7 +256,10 @@ def publish_model(
     published = replace(best, published=True, at=now_utc().isoformat())
     end = run.ended(RunStatus.COMPLETED, "")
     _append(run, f"status-{end.sequence}", [published, *metrics, end])
-    open_store(run.store_folder).compact()
+    store = open_store(run.store_folder)
+    store.compact()
+    card = model_card(history(store, run.run_id), published)
+    sign_model(store.folder, published, card)
     return published
 
 
