@@ -25,6 +25,10 @@ from flows.maintenance_commands import add_maintenance_commands
 from flows.models_commands import add_models_commands
 from flows.preflight_command import add_preflight_command
 from flows.privacy_commands import add_privacy_commands
+from flows.recommendation_command import (
+    add_recommendation_command,
+    recommend_to_everybody,
+)
 from flows.replay_command import add_replay_command
 from flows.resume_command import add_resume_command, resume_run
 from flows.retraining_command import retrain_model
@@ -88,6 +92,10 @@ def build_parser() -> argparse.ArgumentParser:
             "--verbose", action="store_true", help="show the log of Prefect as well"
         )
 
+    recommend = _command(
+        commands, "recommend", recommend_to_everybody, "recommend to everybody"
+    )
+    add_recommendation_command(recommend)
     resume = _command(commands, "resume", resume_run, "continue an interrupted run")
     add_resume_command(resume, DEFAULT_OUTPUT)
     audit = _command(commands, "audit", audit_privacy, "look for canaries in a model")

@@ -25,6 +25,10 @@ from data_contracts.run_config import (
     read_config_file,
 )
 from data_contracts.settings.audit import PrivacyAuditConfig, parse_audit_config
+from data_contracts.settings.recommendation import (
+    BatchRecommendationConfig,
+    parse_recommendation_config,
+)
 from data_contracts.tabular import TabularTrainingConfig
 
 FLAG_PREFIX = "setting:"
@@ -66,15 +70,9 @@ def config_from(arguments: argparse.Namespace) -> FederatedTrainingConfig:
     Raises:
         ConfigError: one sentence per mistake.
     """
-    tree: Tree = {}
-    flags = _given_flags(arguments)
-    origin = "command line"
-    if arguments.dataset:
-        tree = merged(tree, PRESETS[arguments.dataset])
-    if arguments.config:
-        origin = f"{arguments.config} with flags" if flags else arguments.config
-        tree = merged(tree, read_config_file(Path(arguments.config)))
-    return parse_config(merged(tree, flags), origin=origin)
+    preset = PRESETS[arguments.dataset] if arguments.dataset else {}
+    tree, origin = _tree_and_origin(arguments)
+    return parse_config(merged(preset, tree), origin=origin)
 
 
 def audit_config_from(arguments: argparse.Namespace) -> PrivacyAuditConfig:
@@ -83,11 +81,20 @@ def audit_config_from(arguments: argparse.Namespace) -> PrivacyAuditConfig:
     Raises:
         ConfigError: one sentence per mistake.
     """
-    tree, flags, origin = {}, _given_flags(arguments), "command line"
-    if arguments.config:
-        origin = f"{arguments.config} with flags" if flags else arguments.config
-        tree = read_config_file(Path(arguments.config))
-    return parse_audit_config(merged(tree, flags), origin=origin)
+    tree, origin = _tree_and_origin(arguments)
+    return parse_audit_config(tree, origin=origin)
+
+
+def recommendation_config_from(
+    arguments: argparse.Namespace,
+) -> BatchRecommendationConfig:
+    """File, then flags: the later wins, setting by setting.
+
+    Raises:
+        ConfigError: one sentence per mistake.
+    """
+    tree, origin = _tree_and_origin(arguments)
+    return parse_recommendation_config(tree, origin=origin)
 
 
 def example_config_from(arguments: argparse.Namespace) -> TabularTrainingConfig:
@@ -106,6 +113,15 @@ def example_config_from(arguments: argparse.Namespace) -> TabularTrainingConfig:
     except ValidationError as error:
         origin = f"example {arguments.example}"
         raise ConfigError("\n".join(explain(error, origin))) from None
+
+
+def _tree_and_origin(arguments: argparse.Namespace) -> tuple[Tree, str]:
+    """What file and flags say, and how to call them in a message."""
+    flags = _given_flags(arguments)
+    if not arguments.config:
+        return flags, "command line"
+    origin = f"{arguments.config} with flags" if flags else arguments.config
+    return merged(read_config_file(Path(arguments.config)), flags), origin
 
 
 def _given_flags(arguments: argparse.Namespace) -> Tree:

@@ -62,6 +62,7 @@ def _deployments() -> list[RunnerDeployment]:
     from prefect.deployments.runner import RunnerDeployment
     from prefect.types.entrypoint import EntrypointType
 
+    from flows.batch_recommendation import batch_recommendation
     from flows.federated_training import federated_training
     from flows.maintenance import maintenance
     from flows.preflight import preflight
@@ -75,6 +76,8 @@ def _deployments() -> list[RunnerDeployment]:
          "Train one recommender over the silos of a federation."),
         (scheduled_retraining, "retrain", training,
          "Train on new data from the champion, and promote what passes the gate."),
+        (batch_recommendation, "recommend", {"config": {}},
+         "Write the best items for everybody into each silo's own table."),
         (preflight, "preflight", training,
          "Check everything that a run needs before it."),
         (privacy_audit, "audit", {"config": {}},

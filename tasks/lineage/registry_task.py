@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from data_contracts.errors import ConfigError
 from data_contracts.progress import announce
+from data_contracts.recommendations import SavedModel
 from data_contracts.records import (
     MetricRecord,
     ModelVersionRecord,
@@ -19,8 +22,11 @@ from data_contracts.records import (
     RunRecord,
 )
 from data_contracts.retraining import Ruling
-from data_contracts.run_config import FederatedTrainingConfig
-from tasks.lineage.registry import read_registry, set_stage
+from data_contracts.run_config import FederatedTrainingConfig, parse_config
+from data_contracts.settings.cohort import SiloConfig
+from tasks.lineage.model_files import load_model
+from tasks.lineage.registry import only_federation, read_registry, set_stage
+from tasks.lineage.signatures import publisher, verify_model
 from tasks.lineage.store import LineageStore, open_store
 
 
@@ -65,6 +71,68 @@ def find_champion(config: FederatedTrainingConfig) -> Incumbent:
     charged = store.read(PrivacyRecord, run_id=version.run_id)
     noise = max((row.noise_multiplier for row in charged), default=0.0)
     return Incumbent(version, _snapshots(store, version.run_id), noise)
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A model that a run published, and the training that made it.
+
+    Attributes:
+        model: the content of its file.
+        training: as on record, with today's output folder.
+    """
+
+    model: SavedModel
+    training: FederatedTrainingConfig
+
+    def chosen(
+        self, silos: Sequence[SiloConfig], names: Sequence[str]
+    ) -> tuple[SiloConfig, ...]:
+        """The silos of these names; without names, all of them.
+
+        Raises:
+            ConfigError: the federation has no silo of such a name.
+        """
+        known = {silo.name: silo for silo in silos}
+        for name in names:
+            if name not in known:
+                raise ConfigError(
+                    f"{self.training.name} has no silo {name}; its silos are "
+                    f"{', '.join(known)}"
+                )
+        return tuple(known[name] for name in names or known)
+
+
+@task(name="Find published model", cache_policy=NO_CACHE)
+def find_published_model(
+    folder: str, federation: str | None, model: str
+) -> PublishedModel:
+    """A model as it was published, verified, with the training that made it.
+
+    Args:
+        folder: output folder of the run.
+        federation: name of the runs; None: the only one with a published model.
+        model: `champion`, or a model or run, or its beginning.
+
+    Raises:
+        NotRecordedError: there is none, or a choice.
+        LineageError: its file, card or signature is missing or damaged.
+    """
+    place = Path(folder).expanduser().resolve()
+    store = open_store(str(place))
+    version = read_registry(store, only_federation(store, federation)).find(model)
+    verify_model(place, version, publisher(place))
+    run = store.read(RunRecord, run_id=version.run_id)[-1]
+    training = parse_config(json.loads(run.config_json), origin=f"run {run.run_id}")
+    content = load_model(Path(version.path))
+    saved = SavedModel(
+        version.sha256, version.run_id, version.round_number, content.vocabulary,
+        content.tensors, content.metadata,
+    )  # fmt: skip
+    # The run may have been made by a command in another folder.
+    return PublishedModel(
+        saved, training.model_copy(update={"output_folder": str(place)})
+    )
 
 
 @task(name="Find undecided model", cache_policy=NO_CACHE)

@@ -8,22 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_contracts.columns import Column, TableName
 from data_contracts.errors import ConfigError, SiloInputError
+from data_contracts.hidden_names import write_names
 from data_contracts.tables import SiloTables
 from data_contracts.workspace import Contribution, SiloWorkspace
 from models.fixed_point import encode_counts
 from models.item_names import CELLS, in_cells, item_name, key_check, marked_cells
 from tasks.vocabulary.item_key import ITEM_KEY, read_item_key
 from tasks.vocabulary.silo_side import name_catalogue
-
-NAMES_FILE = "item_names.parquet"
-"""In the silo's own folder: which of its items has which name."""
-
-_NAME = "name"
 
 
 @dataclass(frozen=True)
@@ -61,10 +56,7 @@ def hide_items(workspace: SiloWorkspace) -> str:
         if name in brought.tables
         for item in pc.unique(brought.tables[name][Column.ITEM]).to_pylist()
     }
-    known = pa.table({_NAME: list(named.values()), Column.ITEM: list(named)})
-    draft = workspace.folder / f"{NAMES_FILE}.part"
-    pq.write_table(known, draft)
-    draft.replace(workspace.folder / NAMES_FILE)
+    write_names(workspace.folder, named)
     renamed = {
         name: _renamed(table, named) if Column.ITEM in table.column_names else table
         for name, table in brought.tables.items()

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.vocabulary.hidden_side import NAMES_FILE
+from data_contracts.hidden_names import NAMES_FILE
 from tasks.vocabulary.item_key import ITEM_KEY, make_item_key
 from tests.simulators.in_process_cohort import silos_in_process
 from tests.simulators.leak_search import leaks

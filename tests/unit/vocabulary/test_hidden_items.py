@@ -11,9 +11,10 @@ import pytest
 
 from data_contracts.columns import TableName
 from data_contracts.errors import ConfigError, QuorumLostError, SiloError
+from data_contracts.hidden_names import NAMES_FILE
 from data_contracts.tables import SiloTables
 from models.item_names import CELLS, in_cells, item_name, key_check, marked_cells
-from tasks.vocabulary.hidden_side import NAMES_FILE, hide_items, mark_cells
+from tasks.vocabulary.hidden_side import hide_items, mark_cells
 from tasks.vocabulary.item_key import ITEM_KEY, make_item_key, read_item_key
 from tasks.vocabulary.task import agree_on_vocabulary, hide_items_on_silos
 from tests.simulators.in_process_cohort import InProcessCohort

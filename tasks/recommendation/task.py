@@ -1,0 +1,76 @@
+"""Prefect edge of the recommendation room."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from data_contracts.progress import announce
+from data_contracts.recommendations import (
+    BatchRecommendations,
+    RecommendationJob,
+    RecommendationReceipt,
+    SavedModel,
+)
+from data_contracts.settings.data import ItemNames
+from data_contracts.settings.recommendation import BatchRecommendationConfig
+from data_contracts.stopwatch import now_utc
+from data_contracts.workspace import Cohort, SiloReplies
+from tasks.recommendation.silo_side import recommend
+
+
+@task(name="Recommend on silos", cache_policy=NO_CACHE)
+def recommend_on_silos(
+    cohort: Cohort,
+    model: SavedModel,
+    config: BatchRecommendationConfig,
+    item_names: ItemNames,
+) -> SiloReplies[RecommendationReceipt]:
+    """Let every silo rank for all its people, and keep the result.
+
+    Args:
+        cohort: silos that hold tables which keep the contract.
+        model: to rank by.
+        config: of the batch.
+        item_names: how silos name items to each other.
+    """
+    announce().stage(f"Recommending at {len(cohort.silos)} silos")
+    job = RecommendationJob(
+        k=config.k,
+        rules=config.items,
+        users_at_once=config.users_at_once,
+        shards=config.shards,
+        made_at=now_utc().isoformat(),
+    )
+    return cohort.call(recommend, cohort.broadcast(model), job, item_names, retry=True)
+
+
+@task(name="Publish recommendations", cache_policy=NO_CACHE)
+def publish_recommendations(found: BatchRecommendations) -> None:
+    """Show what every silo did on the flow run's page, and say who did nothing."""
+    for sentence in found.refused.values():
+        announce().note(sentence)
+    create_table_artifact(
+        recommendation_rows(found),
+        key="recommendations",
+        description=f"Recommendations by model {found.model_sha256[:12]}.",
+    )
+
+
+def recommendation_rows(found: BatchRecommendations) -> list[dict[str, str]]:
+    """One row for each silo."""
+    done = [
+        {
+            "silo": silo,
+            "users": f"{told.users:,}",
+            "by popularity": f"{told.without_history:,}",
+            "users per second": f"{told.users / max(told.seconds, 1e-3):,.0f}",
+            "table": told.table,
+        }
+        for silo, told in found.receipts.items()
+    ]
+    none = {"users": "-", "by popularity": "-", "users per second": "-"}
+    return done + [
+        {"silo": silo, **none, "table": why} for silo, why in found.refused.items()
+    ]
