@@ -20,7 +20,6 @@ from tasks.lineage.registry_task import find_published_model
 from tasks.recommendation.task import publish_recommendations, recommend_on_silos
 from tasks.validation.admission import admit
 from tasks.validation.task import validate_on_silos
-from tasks.vocabulary.task import hide_items_on_silos
 
 
 @flow(
@@ -57,18 +56,16 @@ def batch_recommendation(config: BatchRecommendationConfig) -> BatchRecommendati
             loaded.failures,
             run_id=run_id,
         )
-        names = training.preprocessing.item_names
-        named = hide_items_on_silos(hosts.only(admission.admitted), names)
         written = recommend_on_silos(
-            hosts.only(named.values), found.model, config, names
-        )
-    failures = {**named.failures, **written.failures}
+            hosts.only(admission.admitted), found.model, config,
+            training.preprocessing.item_names,
+        )  # fmt: skip
     result = BatchRecommendations(
         model_sha256=found.model.sha256,
         receipts=written.values,
         refused={
             **admission.quarantined,
-            **{silo: failure.sentence for silo, failure in failures.items()},
+            **{silo: failed.sentence for silo, failed in written.failures.items()},
         },
     )
     publish_recommendations(result)

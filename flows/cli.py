@@ -32,6 +32,7 @@ from flows.recommendation_command import (
 from flows.replay_command import add_replay_command
 from flows.resume_command import add_resume_command, resume_run
 from flows.retraining_command import retrain_model
+from flows.serving_command import add_serving_command, serve_recommendations
 from flows.tabular_command import add_example_arguments, run_example
 from flows.training_command import run_training
 
@@ -96,6 +97,10 @@ def build_parser() -> argparse.ArgumentParser:
         commands, "recommend", recommend_to_everybody, "recommend to everybody"
     )
     add_recommendation_command(recommend)
+    serve = _command(
+        commands, "serve", serve_recommendations, "answer requests inside a silo"
+    )
+    add_serving_command(serve)
     resume = _command(commands, "resume", resume_run, "continue an interrupted run")
     add_resume_command(resume, DEFAULT_OUTPUT)
     audit = _command(commands, "audit", audit_privacy, "look for canaries in a model")

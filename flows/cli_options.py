@@ -29,6 +29,7 @@ from data_contracts.settings.recommendation import (
     BatchRecommendationConfig,
     parse_recommendation_config,
 )
+from data_contracts.settings.serving import ServingConfig, parse_serving_config
 from data_contracts.tabular import TabularTrainingConfig
 
 FLAG_PREFIX = "setting:"
@@ -60,7 +61,7 @@ def add_setting_flags(
             "--" + ".".join(path).replace("_", "-"),
             dest=FLAG_PREFIX + ".".join(path),
             metavar=_metavar(field),
-            help=f"{field.description} Default: {_default(field)}.".replace("%", "%%"),
+            help=_help(field).replace("%", "%%"),
         )
 
 
@@ -95,6 +96,16 @@ def recommendation_config_from(
     """
     tree, origin = _tree_and_origin(arguments)
     return parse_recommendation_config(tree, origin=origin)
+
+
+def serving_config_from(arguments: argparse.Namespace) -> ServingConfig:
+    """File, then flags: the later wins, setting by setting.
+
+    Raises:
+        ConfigError: one sentence per mistake.
+    """
+    tree, origin = _tree_and_origin(arguments)
+    return parse_serving_config(tree, origin=origin)
 
 
 def example_config_from(arguments: argparse.Namespace) -> TabularTrainingConfig:
@@ -197,6 +208,12 @@ def _metavar(field: FieldInfo) -> str:
     if choices and all(isinstance(c, str) for c in get_args(field.annotation)):
         return "{" + ",".join(choices) + "}"
     return getattr(field.annotation, "__name__", "VALUE").upper()
+
+
+def _help(field: FieldInfo) -> str:
+    if field.is_required():
+        return f"{field.description} Must be given."
+    return f"{field.description} Default: {_default(field)}."
 
 
 def _default(field: FieldInfo) -> str:

@@ -115,9 +115,12 @@ class SequenceRecommender(nn.Module):
         hidden: Tensor = self.out_norm(x)
         return hidden
 
+    def summary(self, histories: Tensor, lengths: Tensor) -> Tensor:
+        """The state after the last item of each history, [B, L], [B] -> [B, D]."""
+        hidden = self.encode(histories)
+        return hidden[torch.arange(len(hidden)), lengths - 1]
+
     def score(self, histories: Tensor, lengths: Tensor) -> Tensor:
         """Scores of every item as the next one, [B, L], [B] -> [B, V]."""
-        hidden = self.encode(histories)
-        last = hidden[torch.arange(len(hidden)), lengths - 1]  # [B, D]
-        scores = last @ self.items.weight.T
+        scores = self.summary(histories, lengths) @ self.items.weight.T
         return scores if self.item_bias is None else scores + self.item_bias

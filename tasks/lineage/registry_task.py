@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +21,11 @@ from data_contracts.records import (
     RunRecord,
 )
 from data_contracts.retraining import Ruling
-from data_contracts.run_config import FederatedTrainingConfig, parse_config
+from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.settings.cohort import SiloConfig
-from tasks.lineage.model_files import load_model
+from tasks.lineage.published import read_published, training_of
 from tasks.lineage.registry import only_federation, read_registry, set_stage
-from tasks.lineage.signatures import publisher, verify_model
+from tasks.lineage.signatures import publisher
 from tasks.lineage.store import LineageStore, open_store
 
 
@@ -79,7 +78,7 @@ class PublishedModel:
 
     Attributes:
         model: the content of its file.
-        training: as on record, with today's output folder.
+        training: what that run did.
     """
 
     model: SavedModel
@@ -121,18 +120,8 @@ def find_published_model(
     place = Path(folder).expanduser().resolve()
     store = open_store(str(place))
     version = read_registry(store, only_federation(store, federation)).find(model)
-    verify_model(place, version, publisher(place))
-    run = store.read(RunRecord, run_id=version.run_id)[-1]
-    training = parse_config(json.loads(run.config_json), origin=f"run {run.run_id}")
-    content = load_model(Path(version.path))
-    saved = SavedModel(
-        version.sha256, version.run_id, version.round_number, content.vocabulary,
-        content.tensors, content.metadata,
-    )  # fmt: skip
-    # The run may have been made by a command in another folder.
-    return PublishedModel(
-        saved, training.model_copy(update={"output_folder": str(place)})
-    )
+    saved = read_published(place, version, publisher(place))
+    return PublishedModel(saved, training_of(store, version))
 
 
 @task(name="Find undecided model", cache_policy=NO_CACHE)

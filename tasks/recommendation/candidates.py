@@ -24,16 +24,14 @@ def allowed_items(
     silo: str,
     tables: SiloTables,
     items: tuple[str, ...],
-    own_ids: tuple[str, ...],
     rules: ItemRules,
 ) -> Mask:
     """Which items of the vocabulary may be recommended, bool [V].
 
     Args:
         silo: its name.
-        tables: its tables; item ids there are those of `items`.
-        items: the model's, in row order.
-        own_ids: the same items as the silo's own files call them.
+        tables: its tables.
+        items: the model's, in row order, as the silo's tables call them.
         rules: of the batch.
 
     Raises:
@@ -45,7 +43,7 @@ def allowed_items(
         allowed &= _in_categories(silo, tables, items, rules)
     if path := rules.available.get(silo):
         available = _available(Path(path).expanduser())
-        allowed &= _among(own_ids, available)
+        allowed &= _among(items, available)
     if not allowed.any():
         raise SiloInputError(
             f"silo {silo}: the rules of the batch leave no item of the model that the "
@@ -57,7 +55,7 @@ def allowed_items(
 
 def _stocked(tables: SiloTables, items: tuple[str, ...]) -> Mask:
     if TableName.ITEMS not in tables.tables:
-        return np.ones(len(items), dtype=bool)
+        return np.array([bool(item) for item in items])  # of which the silo knows
     return _among(items, tables.tables[TableName.ITEMS][Column.ITEM])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +21,7 @@ class RankerInput:
     """Everything that a ranker needs; all of it stays inside the silo.
 
     Attributes:
-        model: that all silos share.
-        own_tensors: those that this silo trained for itself; none for most models.
+        model: as the silo has it.
         history: of the silo's people.
         allowed: bool [V]; what may be recommended.
         job: of the batch.
@@ -31,7 +29,6 @@ class RankerInput:
     """
 
     model: SavedModel
-    own_tensors: Mapping[str, NDArray[np.float32]]
     history: History
     allowed: NDArray[np.bool_]
     job: RecommendationJob
@@ -43,10 +40,8 @@ class Ranker:
 
     def __init__(self, given: RankerInput) -> None:
         self._given = given
-        tensors = {**given.model.tensors, **given.own_tensors}
-        saved = SavedRecommender.of_model(
-            given.model.items, tensors, given.model.metadata
-        )
+        model = given.model
+        saved = SavedRecommender.of_model(model.items, model.tensors, model.metadata)
         device = "cuda" if given.gpu and torch.cuda.is_available() else "cpu"
         self._context = saved.config.context
         self._module = saved.module.to(device)

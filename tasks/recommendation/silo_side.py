@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from data_contracts.columns import Column, TableName
-from data_contracts.hidden_names import own_ids
-from data_contracts.personal_parts import part_up_to
 from data_contracts.preflight import coarse
 from data_contracts.recommendations import (
     RecommendationJob,
@@ -25,10 +21,10 @@ from data_contracts.settings.data import ItemNames
 from data_contracts.tables import SiloTables
 from data_contracts.workspace import SiloWorkspace
 from models.histories import Ints, ordered_histories
-from models.recommenders.saved import ARCHITECTURE
 from models.recommenders.top_items import Top, popular_items
 from models.vocabulary import Vocabulary
 from tasks.recommendation.candidates import allowed_items
+from tasks.recommendation.own_model import as_the_silo_has_it
 from tasks.recommendation.own_table import in_batches, write_recommendations
 from tasks.recommendation.ranker import Ranker, RankerInput
 
@@ -48,23 +44,21 @@ def recommend(
         SiloError: the table cannot be written, or the silo's own tensors are damaged.
     """
     began, tables = time.monotonic(), workspace.get(SiloTables)
-    hidden = item_names != "plain"
-    ids = own_ids(workspace.folder, model.items) if hidden else model.items
-    allowed = allowed_items(workspace.silo, tables, model.items, ids, job.rules)
-    if hidden:
-        allowed &= np.array([bool(item) for item in ids])
+    own = as_the_silo_has_it(model, workspace.folder, item_names)
+    allowed = allowed_items(workspace.silo, tables, own.items, job.rules)
     interactions = tables.tables[TableName.INTERACTIONS]
-    history = ordered_histories(interactions, Vocabulary(model.items), 1)
+    history = ordered_histories(interactions, Vocabulary(own.items), 1)
     compute = workspace.config.compute or ComputeConfig()
-    given = RankerInput(
-        model, _own_tensors(workspace, model), history, allowed, job,
-        gpu=compute.num_gpus > 0,
-    )  # fmt: skip
+    given = RankerInput(own, history, allowed, job, gpu=compute.num_gpus > 0)
     people = pc.unique(interactions[Column.USER])
     strangers = np.setdiff1d(np.arange(len(people)), history.users)
     batches = _all_batches(workspace, given, compute, people, strangers)
     path = write_recommendations(
-        workspace.folder, model.sha256, job.made_at, pa.array(ids, pa.string()), batches
+        workspace.folder,
+        model.sha256,
+        job.made_at,
+        pa.array(own.items, pa.string()),
+        batches,
     )
     return RecommendationReceipt(
         users=int(coarse(len(people))),
@@ -111,13 +105,3 @@ def _popular(given: RankerInput, people: int) -> Top:
     counts = np.bincount(given.history.items, minlength=len(given.allowed))
     items, scores = popular_items(counts, torch.from_numpy(given.allowed), given.job.k)
     return np.repeat(items, people, axis=0), np.repeat(scores, people, axis=0)
-
-
-def _own_tensors(
-    workspace: SiloWorkspace, model: SavedModel
-) -> Mapping[str, NDArray[np.float32]]:
-    """What this silo trained for itself in the run that published the model."""
-    personal = json.loads(model.metadata.get(ARCHITECTURE, "{}")).get("personal")
-    if personal in {None, "none"}:
-        return {}
-    return part_up_to(workspace.folder, model.run_id, model.round_number) or {}

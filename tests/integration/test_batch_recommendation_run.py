@@ -149,7 +149,7 @@ def test_workers_give_what_one_ranker_gives(ray_session):
     people = np.arange(40)
     history = History(items, np.arange(400), np.arange(0, 401, 10), people)
     job = RecommendationJob(5, ItemRules(), 7, 2, "2026-01-01")
-    given = RankerInput(model, {}, history, np.ones(20, bool), job)
+    given = RankerInput(model, history, np.ones(20, bool), job)
     pieces = [people[start : start + 7] for start in range(0, 40, 7)]
     compute = ComputeConfig(custom_resources={"silo:north": 1})
     alone = Ranker(given)

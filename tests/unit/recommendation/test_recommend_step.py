@@ -48,9 +48,9 @@ CONFIG = ModelConfig(dim=8, blocks=1, heads=2, context=10)
 MODEL = model_of(CONFIG)
 
 
-def workspace_in(folder: Path, catalogue=(*IDS, NEW), rename=lambda item: item):
+def workspace_in(folder: Path, catalogue=(*IDS, NEW)):
     rows = [
-        (user, rename(item), place)
+        (user, item, place)
         for user, items in PEOPLE.items()
         for place, item in enumerate(items)
     ]
@@ -61,7 +61,7 @@ def workspace_in(folder: Path, catalogue=(*IDS, NEW), rename=lambda item: item):
         ),
         TableName.ITEMS: pa.table(
             {
-                "item_id": [rename(item) for item in catalogue],
+                "item_id": list(catalogue),
                 "categories": [
                     "Drama|War" if place % 2 else "Comedy"
                     for place in range(len(catalogue))
@@ -233,7 +233,7 @@ def test_items_under_a_key_come_back_under_their_own_ids(tmp_path):
     def hidden(item):
         return f"name-of-{item}"
 
-    silo = workspace_in(tmp_path / "north", rename=hidden)
+    silo = workspace_in(tmp_path / "north")
     write_names(silo.folder, {item: hidden(item) for item in IDS[:10]})
     model = model_of(CONFIG, items=tuple(map(hidden, IDS)))
     recommend(silo, model, job(k=12, seen=True), "keyed-hash")

@@ -1,0 +1,1 @@
+"""Recommendations on request, inside a silo; the model changes without a pause."""
