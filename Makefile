@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large bench-cold-items bench-batch gpu-check attack-pictures clean
+.PHONY: help install demo test test-fast test-slow check chaos format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large bench-cold-items bench-batch bench-serving gpu-check attack-pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -86,6 +86,9 @@ benchmark-quality: bench-quality bench-quality-dp  ## every quality table of the
 
 bench-batch: install  ## everybody's recommendations, beside a bare loop
 	$(BIN)/python -m tests.benchmarks.batch_recommendation
+
+bench-serving: bench-batch  ## requests a silo answers, beside the bare model
+	$(BIN)/python -m tests.benchmarks.serving
 
 gpu-check: install  ## speed, precisions and compilation on a GPU, if there is one
 	$(BIN)/python -m tests.benchmarks.gpu_check

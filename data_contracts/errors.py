@@ -63,6 +63,10 @@ class ServerLostError(SilorecError):
     """The Prefect server of a run does not answer any more."""
 
 
+class ServingError(SilorecError):
+    """A service that cannot start, or that does not answer any more."""
+
+
 class AuditFailedError(SilorecError):
     """A privacy audit refuted what a trainer claims."""
 

@@ -42,6 +42,8 @@ class RecommendationJob:
         users_at_once: of a batch.
         shards: workers that share the silo's people.
         made_at: one moment for all rows, ISO 8601.
+        tell_counts: whether numbers of people may leave the silo; not where training
+            is private.
     """
 
     k: int
@@ -49,6 +51,7 @@ class RecommendationJob:
     users_at_once: int
     shards: int
     made_at: str
+    tell_counts: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,14 @@ class RecommendationReceipt:
     """What a silo tells of its recommendations; two significant digits each.
 
     Attributes:
-        users: people who got some.
+        users: people who got some; None: not told.
         without_history: of them, by popularity alone, as no item of theirs is known.
         seconds: of all of it.
         table: folder of the silo's own table.
     """
 
-    users: int
-    without_history: int
+    users: int | None
+    without_history: int | None
     seconds: float
     table: str
 

@@ -57,9 +57,8 @@ def batch_recommendation(config: BatchRecommendationConfig) -> BatchRecommendati
             run_id=run_id,
         )
         written = recommend_on_silos(
-            hosts.only(admission.admitted), found.model, config,
-            training.preprocessing.item_names,
-        )  # fmt: skip
+            hosts.only(admission.admitted), found.model, config, training
+        )
     result = BatchRecommendations(
         model_sha256=found.model.sha256,
         receipts=written.values,

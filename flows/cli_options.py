@@ -33,6 +33,7 @@ from data_contracts.settings.serving import ServingConfig, parse_serving_config
 from data_contracts.tabular import TabularTrainingConfig
 
 FLAG_PREFIX = "setting:"
+TEXTS = (str, str | None)
 
 
 def settings_of(
@@ -60,6 +61,7 @@ def add_setting_flags(
         group.add_argument(
             "--" + ".".join(path).replace("_", "-"),
             dest=FLAG_PREFIX + ".".join(path),
+            type=_text if field.annotation in TEXTS else _parsed,
             metavar=_metavar(field),
             help=_help(field).replace("%", "%%"),
         )
@@ -139,11 +141,16 @@ def _given_flags(arguments: argparse.Namespace) -> Tree:
     tree: Tree = {}
     for name, text in vars(arguments).items():
         if name.startswith(FLAG_PREFIX) and text is not None:
-            value: Any = _parsed(text)
+            value: Any = text
             for key in reversed(name.removeprefix(FLAG_PREFIX).split(".")):
                 value = {key: value}
             tree = merged(tree, value)
     return tree
+
+
+def _text(text: str) -> str | None:
+    """A name or hash stays as it is, though it may look like a number."""
+    return None if text == "null" else text
 
 
 def _parsed(text: str) -> Any:

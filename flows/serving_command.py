@@ -30,19 +30,20 @@ def serve_recommendations(arguments: argparse.Namespace) -> None:
     config = serving_config_from(arguments)
     token = token_hash(config.token_file)
     from flows.serving import application, source_of
-    from tasks.serving.actor import served_by_ray, until_told_to_end
+    from tasks.serving.actor import served_by_ray, told_to_end
 
     print(f"Loading {config.model_version} for silo {config.silo}", flush=True)
     # Here, too, so that a mistake is one sentence and not one in every replica.
     source = source_of(config)
     served = source.load(source.wanted(), source.people())
-    with served_by_ray(config, partial(application, config, token)) as address:
+    build = partial(application, config, token)
+    with told_to_end() as wait, served_by_ray(config, build) as address:
         print(
             f"Model {served.model.sha256[:12]} of run {served.model.run_id} answers at "
             f"{address}/recommend ({address}/docs tells how). Ctrl-C ends it.",
             flush=True,
         )
-        until_told_to_end()
+        wait()
 
 
 def token_hash(path: str | None) -> str | None:

@@ -30,7 +30,8 @@ def ranked_by_workers(
         compute: of the silo.
     """
     placed = cast(Any, RemoteRanker).options(
-        num_cpus=compute.threads,
+        # Not reserved: silos' actors may hold every core that Ray has to give.
+        num_cpus=0,
         num_gpus=compute.num_gpus / workers,
         resources=dict.fromkeys(compute.custom_resources, ON_THE_SAME_NODES) or None,
         runtime_env={"env_vars": {"OMP_NUM_THREADS": str(compute.threads)}},

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.errors import SiloInputError
 from data_contracts.hidden_names import own_ids
 from data_contracts.personal_parts import part_up_to
 from data_contracts.recommendations import SavedModel
@@ -30,7 +31,8 @@ def as_the_silo_has_it(
         item_names: how silos name items to each other.
 
     Raises:
-        SiloInputError: nobody can tell what the model's items are.
+        SiloInputError: nobody can tell what the model's items are, or the silo has no
+            tensors of its own where the model needs them.
         SiloError: the silo's own tensors are damaged.
     """
     items = model.items if item_names == "plain" else own_ids(folder, model.items)
@@ -42,4 +44,10 @@ def _own_tensors(model: SavedModel, folder: Path) -> Mapping[str, NDArray[np.flo
     personal = json.loads(model.metadata.get(ARCHITECTURE, "{}")).get("personal")
     if personal in {None, "none"}:
         return {}
-    return part_up_to(folder, model.run_id, model.round_number) or {}
+    part = part_up_to(folder, model.run_id, model.round_number)
+    if part is None:
+        raise SiloInputError(
+            f"the model has personal tensors ({personal}), and the silo trained none "
+            f"in run {model.run_id}; let it take part in a training first"
+        )
+    return part

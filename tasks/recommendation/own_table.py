@@ -6,12 +6,14 @@ or the new ones, and the same batch twice leaves the same rows.
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 from numpy.typing import NDArray
 
@@ -20,6 +22,9 @@ from models.recommenders.top_items import NOBODY, Top
 
 RECOMMENDATIONS = "recommendations"
 """Folder of the table in the silo's own folder."""
+
+KEPT_HOURS = 24
+"""Replaced files stay so long."""
 
 SCHEMA = pa.schema(
     [
@@ -52,7 +57,19 @@ def write_recommendations(
     Raises:
         SiloError: the table cannot be written; it holds what it held before.
     """
-    path = folder / RECOMMENDATIONS
+    with _alone(folder):
+        return _replace(
+            folder / RECOMMENDATIONS, model_sha256, made_at, item_ids, batches
+        )
+
+
+def _replace(
+    path: Path,
+    model_sha256: str,
+    made_at: str,
+    item_ids: pa.StringArray,
+    batches: Iterable[tuple[pa.Array, Top]],
+) -> Path:
     failures: list[Exception] = []
 
     def rows() -> Iterator[pa.RecordBatch]:
@@ -80,7 +97,17 @@ def write_recommendations(
             f"the table {path} could not be written ({type(error).__name__}); free "
             "space or mend its permissions, and run the batch again"
         ) from None
+    # What was replaced names people, too: it goes once nobody can be reading it.
+    DeltaTable(path).vacuum(KEPT_HOURS, dry_run=False, enforce_retention_duration=False)
     return path
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One batch at a time; a killed one leaves no lock behind."""
+    with (folder / f"{RECOMMENDATIONS}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _rows(

@@ -50,7 +50,7 @@ def recommend(
     history = ordered_histories(interactions, Vocabulary(own.items), 1)
     compute = workspace.config.compute or ComputeConfig()
     given = RankerInput(own, history, allowed, job, gpu=compute.num_gpus > 0)
-    people = pc.unique(interactions[Column.USER])
+    people = _everybody(tables)
     strangers = np.setdiff1d(np.arange(len(people)), history.users)
     batches = _all_batches(workspace, given, compute, people, strangers)
     path = write_recommendations(
@@ -61,11 +61,20 @@ def recommend(
         batches,
     )
     return RecommendationReceipt(
-        users=int(coarse(len(people))),
-        without_history=int(coarse(len(strangers))),
+        users=int(coarse(len(people))) if job.tell_counts else None,
+        without_history=int(coarse(len(strangers))) if job.tell_counts else None,
         seconds=coarse(time.monotonic() - began),
         table=str(path),
     )
+
+
+def _everybody(tables: SiloTables) -> pa.Array:
+    """Distinct user ids; first those with interactions, in the order of that table."""
+    users = [tables.tables[TableName.INTERACTIONS][Column.USER]]
+    if TableName.USERS in tables.tables:
+        users.append(tables.tables[TableName.USERS][Column.USER])
+    chunks = [chunk for column in users for chunk in column.chunks]
+    return pc.unique(pa.chunked_array(chunks))
 
 
 def _all_batches(

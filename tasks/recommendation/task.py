@@ -13,7 +13,7 @@ from data_contracts.recommendations import (
     RecommendationReceipt,
     SavedModel,
 )
-from data_contracts.settings.data import ItemNames
+from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.settings.recommendation import BatchRecommendationConfig
 from data_contracts.stopwatch import now_utc
 from data_contracts.workspace import Cohort, SiloReplies
@@ -25,7 +25,7 @@ def recommend_on_silos(
     cohort: Cohort,
     model: SavedModel,
     config: BatchRecommendationConfig,
-    item_names: ItemNames,
+    training: FederatedTrainingConfig,
 ) -> SiloReplies[RecommendationReceipt]:
     """Let every silo rank for all its people, and keep the result.
 
@@ -33,7 +33,7 @@ def recommend_on_silos(
         cohort: silos that hold tables which keep the contract.
         model: to rank by.
         config: of the batch.
-        item_names: how silos name items to each other.
+        training: that made the model; says how items are named, and what is private.
     """
     announce().stage(f"Recommending at {len(cohort.silos)} silos")
     job = RecommendationJob(
@@ -42,8 +42,10 @@ def recommend_on_silos(
         users_at_once=config.users_at_once,
         shards=config.shards,
         made_at=now_utc().isoformat(),
+        tell_counts=not training.privacy.on,
     )
-    return cohort.call(recommend, cohort.broadcast(model), job, item_names, retry=True)
+    names = training.preprocessing.item_names
+    return cohort.call(recommend, cohort.broadcast(model), job, names, retry=True)
 
 
 @task(name="Publish recommendations", cache_policy=NO_CACHE)
@@ -63,9 +65,9 @@ def recommendation_rows(found: BatchRecommendations) -> list[dict[str, str]]:
     done = [
         {
             "silo": silo,
-            "users": f"{told.users:,}",
-            "by popularity": f"{told.without_history:,}",
-            "users per second": f"{told.users / max(told.seconds, 1e-3):,.0f}",
+            "users": _number(told.users),
+            "by popularity": _number(told.without_history),
+            "users per second": _number(told.users, max(told.seconds, 1e-3)),
             "table": told.table,
         }
         for silo, told in found.receipts.items()
@@ -74,3 +76,7 @@ def recommendation_rows(found: BatchRecommendations) -> list[dict[str, str]]:
     return done + [
         {"silo": silo, **none, "table": why} for silo, why in found.refused.items()
     ]
+
+
+def _number(count: int | None, seconds: float = 1.0) -> str:
+    return "not told" if count is None else f"{count / seconds:,.0f}"

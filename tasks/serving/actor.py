@@ -1,36 +1,56 @@
-"""Ray Serve: replicas of the application behind one port, until somebody ends it."""
+"""Ray Serve: replicas of the application that it starts, watches and starts again.
+
+A replica answers HTTP itself, on a port that all replicas of this machine share. Ray
+Serve's own proxy is left out: it costs a request two hops between processes, several
+times what the model takes.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import ray
 from fastapi import FastAPI
 from ray import serve
 
-from data_contracts.errors import UsageError
+from data_contracts.errors import ServingError
 from data_contracts.settings.serving import ServingConfig
+from tasks.serving.listener import Listener, require_free
 
 NAME = "silorec"
-AT_ONCE = 64
-"""Requests that a replica works on at a time; more wait."""
+OBJECT_STORE_BYTES = 80 * 2**20
+"""The least that Ray takes: no array goes through it here."""
+
+DRAIN_SECONDS = 15.0
+POLL_SECONDS = 0.2
 
 
 class ServingReplica:
     """One process that answers; builds the application where it runs."""
 
-    def __init__(self, build: Callable[[], FastAPI]) -> None:
-        self._build = build
+    def __init__(self, build: Callable[[], FastAPI], config: ServingConfig) -> None:
+        self._listener = Listener(build(), config.host, config.port)
+        self._listener.begin()
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        """Called by Ray Serve, once, after the constructor."""
-        return self._build()
+    def check_health(self) -> None:
+        """Asked by Ray Serve, which starts another replica if this raises.
+
+        Raises:
+            ServingError: it does not answer any more.
+        """
+        if not self._listener.alive:
+            raise ServingError("a replica does not answer any more")
+
+    def __del__(self) -> None:
+        """Called by Ray Serve when it stops a replica: finish what was begun."""
+        if hasattr(self, "_listener"):
+            self._listener.end()
 
 
 @contextmanager
@@ -42,65 +62,94 @@ def served_by_ray(config: ServingConfig, build: Callable[[], FastAPI]) -> Iterat
         build: makes the application, in every replica.
 
     Raises:
-        UsageError: the port is taken, or the application cannot be built.
+        ConfigError: the port is taken, or the host is no address of this machine.
+        ServingError: no replica starts.
     """
-    for name in ("ray", "ray.serve"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    require_free(config.host, config.port)
+    started = not ray.is_initialized()
+    if started:
+        _start_ray(config)
+    try:
+        _start_replicas(config, build)
+        yield f"http://{config.host}:{config.port}"
+    finally:
+        with suppress(Exception):  # Whatever it says, nothing answers any more.
+            serve.delete(NAME)
+        if started:
+            ray.shutdown()
+
+
+def _start_ray(config: ServingConfig) -> None:
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(name) for name in names]
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if config.ray_address is None:
+        options |= {
+            # Not left out: that would join whatever cluster runs on this machine.
+            "address": "local",
+            "num_cpus": max(os.cpu_count() or 1, config.replicas * config.threads),
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "include_dashboard": False,
+        }
+    else:
+        options["address"] = config.ray_address
+    ray.init(**options)
+    # Ray's own answer to SIGTERM ends the process where it stands.
+    for name, handler in zip(names, before, strict=True):
+        signal.signal(name, handler)
+
+
+def _start_replicas(config: ServingConfig, build: Callable[[], FastAPI]) -> None:
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     environment = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "DO_NOT_TRACK": "1",
         "OMP_NUM_THREADS": str(config.threads),
     }
-    os.environ.update(environment)
-    started = not ray.is_initialized()
-    if started:
-        # Not None: that would join whatever cluster happens to run on this machine.
-        ray.init(
-            address=config.ray_address or "local",
-            include_dashboard=False if config.ray_address is None else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    try:
-        _run(config, build, environment)
-        yield f"http://{config.host}:{config.port}"
-    finally:
-        cast(Any, serve).shutdown()
-        if started:
-            ray.shutdown()
-
-
-def _run(
-    config: ServingConfig, build: Callable[[], FastAPI], environment: dict[str, str]
-) -> None:
-    replica: Any = serve.deployment(
-        serve.ingress()(ServingReplica),
+    deployment: Any = serve.deployment(
         name=NAME,
         num_replicas=config.replicas,
-        max_ongoing_requests=AT_ONCE,
         ray_actor_options={
-            "num_cpus": 0,  # Answers take milliseconds: the system shares the cores.
+            "num_cpus": config.threads,
             "runtime_env": {"env_vars": environment},
         },
-        logging_config={"enable_access_log": False, "log_level": "WARNING"},
-    )
+        graceful_shutdown_wait_loop_s=0.1,
+        graceful_shutdown_timeout_s=DRAIN_SECONDS,
+    )(ServingReplica)
+    serve.start(proxy_location="Disabled")
     try:
-        serve.start(
-            http_options={"host": config.host, "port": config.port},
-            logging_config={"enable_access_log": False, "log_level": "WARNING"},
+        serve.run(
+            deployment.bind(build, config),
+            name=NAME,
+            route_prefix=None,
+            logging_config={"enable_access_log": False, "log_level": "ERROR"},
         )
-        serve.run(replica.bind(build), name=NAME, route_prefix="/")
-    except RuntimeError as error:
-        raise UsageError(
-            f"serving did not start at {config.host}:{config.port} "
-            f"({type(error).__name__}); is the port taken? Give another with --port"
+    except RuntimeError:
+        # Its text is a traceback from another process, and may quote a row.
+        raise ServingError(
+            "no replica starts, though model and tables could be read here: is there "
+            "memory for another copy? Ray's logs below its folder of sessions say more"
         ) from None
 
 
-def until_told_to_end() -> None:
-    """Wait for Ctrl-C or SIGTERM."""
-    ended = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: ended.set())
-    while not ended.wait(1.0):
-        pass
+@contextmanager
+def told_to_end() -> Iterator[Callable[[], None]]:
+    """Ctrl-C and SIGTERM do not break into the block; yields what waits for one.
+
+    One that came before is not waited for, and later ones do not disturb the end.
+    """
+    told: list[int] = []  # No event: a signal may come while another is handled.
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = [
+        signal.signal(name, lambda number, _: told.append(number)) for name in names
+    ]
+
+    def wait() -> None:
+        while not told:
+            time.sleep(POLL_SECONDS)
+
+    try:
+        yield wait
+    finally:
+        for name, handler in zip(names, before, strict=True):
+            signal.signal(name, handler)

@@ -9,18 +9,23 @@ import hashlib
 import hmac
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from tasks.serving.engine import Engine
 
+PAGE = Path(__file__).with_name("docs.html")
 LARGEST_BODY = 1_048_576
 """Bytes."""
+
+USUAL = 10
+"""Items of an answer."""
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 OPEN = frozenset({"/health", "/docs", "/openapi.json"})
@@ -36,7 +41,9 @@ class RecommendRequest(BaseModel):
         None, description="Item ids, the oldest first.", examples=[["50", "181"]]
     )
     user_id: Id | None = Field(None, description="Somebody of this silo.")
-    k: int = Field(10, ge=1, description="How many items.")
+    k: int | None = Field(
+        None, ge=1, description="How many items; left out: 10, or fewer if that is all."
+    )
     exclude: list[Id] = Field([], description="Item ids that are not wanted.")
     exclude_seen: bool = Field(True, description="Leave out what was used before.")
 
@@ -75,8 +82,9 @@ def serving_app(
         token_sha256: hash of the token that requests must bear; None: no token.
     """
     app = FastAPI(
-        title="silorec", description="Recommendations of one silo, on request."
-    )
+        title="silorec", description="Recommendations of one silo, on request.",
+        docs_url=None, redoc_url=None,  # They load scripts from elsewhere.
+    )  # fmt: skip
 
     @app.middleware("http")
     async def guard(
@@ -107,11 +115,12 @@ def serving_app(
         if asked.history is not None and len(history) > max_history:
             engine.metrics.requests.labels("422").inc()
             return _sentence(422, f"history: at most {max_history} items")
-        if asked.k > max_k or len(asked.exclude) > max_history:
+        k = min(USUAL, max_k) if asked.k is None else asked.k
+        if k > max_k or len(asked.exclude) > max_history:
             engine.metrics.requests.labels("422").inc()
             return _sentence(422, f"k: at most {max_k}; exclude: at most {max_history}")
         answer = served.answer(
-            history, k=asked.k, excluded=asked.exclude, exclude_seen=asked.exclude_seen
+            history, k=k, excluded=asked.exclude, exclude_seen=asked.exclude_seen
         )
         engine.metrics.requests.labels("200").inc()
         engine.metrics.seconds.observe(time.perf_counter() - began)
@@ -123,6 +132,11 @@ def serving_app(
                 "by_popularity": answer.by_popularity,
             }
         )
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """This interface, for people; needs nothing from outside."""
+        return HTMLResponse(PAGE.read_text("utf-8"))
 
     @app.get("/health")
     async def health() -> dict[str, str]:

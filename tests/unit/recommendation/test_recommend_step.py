@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -243,13 +243,11 @@ def test_items_under_a_key_come_back_under_their_own_ids(tmp_path):
 def test_what_the_silo_trained_for_itself_takes_the_place_of_what_is_shared(tmp_path):
     config = CONFIG.model_copy(update={"personal": "items"})
     model = model_of(config)
-    shared, own = (workspace_in(tmp_path / name) for name in ("shared", "own"))
+    own = workspace_in(tmp_path / "own")
     generator = np.random.default_rng(5)
     table = generator.normal(size=(len(IDS), 8)).astype(np.float32)
     keep_part(own.folder, "run-1", 2, {"items.weight": table}, "key")
-    recommend(shared, model, job(k=6), "plain")
     recommend(own, model, job(k=6), "plain")
-    assert recommended(own.folder)["ada"] != recommended(shared.folder)["ada"]
     whole = model_of(config)
     tensors = {**whole.tensors, "items.weight": table}
     saved = SavedRecommender.of_model(IDS, tensors, whole.metadata)
@@ -257,6 +255,27 @@ def test_what_the_silo_trained_for_itself_takes_the_place_of_what_is_shared(tmp_
     scores[:4] = -np.inf
     wanted = [IDS[place] for place in np.argsort(-scores)[:6]]
     assert recommended(own.folder)["ada"] == wanted
+
+
+def test_a_silo_without_tensors_of_its_own_does_not_recommend_by_random_ones(silo):
+    model = model_of(CONFIG.model_copy(update={"personal": "items"}))
+    with pytest.raises(SiloInputError, match="has personal tensors"):
+        recommend(silo, model, job(), "plain")
+
+
+def test_people_who_only_stand_in_the_users_table_get_what_is_popular(silo):
+    tables = dict(silo.get(SiloTables).tables)
+    tables[TableName.USERS] = pa.table({"user_id": ["ada", "eve"]})
+    silo.put(SiloTables(tables, "hash"))
+    told = recommend(silo, MODEL, job(), "plain")
+    assert (told.users, told.without_history) == (5, 2)
+    found = recommended(silo.folder)
+    assert found["eve"] == found["cyd"]
+
+
+def test_in_a_private_federation_no_count_leaves_the_silo(silo):
+    told = recommend(silo, MODEL, replace(job(), tell_counts=False), "plain")
+    assert (told.users, told.without_history) == (None, None)
 
 
 def test_what_is_told_names_nobody(silo):
