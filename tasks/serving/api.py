@@ -85,6 +85,14 @@ def serving_app(
         title="silorec", description="Recommendations of one silo, on request.",
         docs_url=None, redoc_url=None,  # They load scripts from elsewhere.
     )  # fmt: skip
+    _guard(app, engine, token_sha256)
+    _answer_requests(app, engine, max_history, max_k)
+    _answer_questions(app, engine)
+    return app
+
+
+def _guard(app: FastAPI, engine: Engine, token_sha256: str | None) -> None:
+    """What is refused before it is read, or because it cannot be."""
 
     @app.middleware("http")
     async def guard(
@@ -102,6 +110,16 @@ def serving_app(
         mistakes = [_told(mistake) for mistake in error.errors()]
         return _sentence(422, "; ".join(mistakes))
 
+
+def _answer_requests(
+    app: FastAPI, engine: Engine, max_history: int, max_k: int
+) -> None:
+    """Recommendations."""
+
+    def refused(status: int, text: str) -> Response:
+        engine.metrics.requests.labels(str(status)).inc()
+        return _sentence(status, text)
+
     @app.post("/recommend", response_model=RecommendAnswer)
     async def recommend(asked: RecommendRequest) -> Any:
         """The best items for a history, or for somebody whom the silo knows."""
@@ -110,15 +128,12 @@ def serving_app(
         if asked.user_id is not None:
             history = engine.people.history(asked.user_id)
         if history is None:
-            engine.metrics.requests.labels("404").inc()
-            return _sentence(404, "nobody of this silo has this user_id")
+            return refused(404, "nobody of this silo has this user_id")
         if asked.history is not None and len(history) > max_history:
-            engine.metrics.requests.labels("422").inc()
-            return _sentence(422, f"history: at most {max_history} items")
+            return refused(422, f"history: at most {max_history} items")
         k = min(USUAL, max_k) if asked.k is None else asked.k
         if k > max_k or len(asked.exclude) > max_history:
-            engine.metrics.requests.labels("422").inc()
-            return _sentence(422, f"k: at most {max_k}; exclude: at most {max_history}")
+            return refused(422, f"k: at most {max_k}; exclude: at most {max_history}")
         answer = served.answer(
             history, k=k, excluded=asked.exclude, exclude_seen=asked.exclude_seen
         )
@@ -132,6 +147,10 @@ def serving_app(
                 "by_popularity": answer.by_popularity,
             }
         )
+
+
+def _answer_questions(app: FastAPI, engine: Engine) -> None:
+    """How it stands, and how it is used."""
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
@@ -160,8 +179,6 @@ def serving_app(
         return Response(
             generate_latest(engine.metrics.registry), media_type=CONTENT_TYPE_LATEST
         )
-
-    return app
 
 
 def _refusal(request: Request, token_sha256: str | None) -> Response | None:
