@@ -22,6 +22,7 @@ from data_contracts.run_config import FederatedTrainingConfig
 from flows.audit_command import add_audit_command, audit_privacy
 from flows.cli_options import add_setting_flags, config_from, example_file
 from flows.maintenance_commands import add_maintenance_commands
+from flows.metrics_command import add_metrics_command
 from flows.preflight_command import add_preflight_command
 from flows.privacy_commands import add_privacy_commands
 from flows.replay_command import add_replay_command
@@ -125,6 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_output_folder(question)
         question.add_argument("--json", action="store_true", help="print JSON")
     add_maintenance_commands(partial(_command, commands))
+    add_metrics_command(partial(_command, commands))
     return parser
 
 
