@@ -64,6 +64,16 @@ class BudgetStatement:
     entries: int
     head: str
 
+    @property
+    def nearly_spent(self) -> bool:
+        """Whether people should plan for the end of the budget."""
+        return self.epsilon >= NEARLY_SPENT_SHARE * self.budget
+
+
+NEARLY_SPENT_SHARE = 0.8
+NEARLY_SPENT_EVENT = "silorec.privacy-budget.nearly-spent"
+"""What Prefect's automations wait for."""
+
 
 @dataclass(frozen=True)
 class ChargedPlan:

@@ -14,8 +14,14 @@ from typing import Protocol
 class ProgressListener(Protocol):
     """Hears about the run; every call may come from another thread."""
 
+    def run(self, run_id: str) -> None:
+        """From now on everything is about this run."""
+
     def stage(self, title: str) -> None:
         """A stage of the run begins, for example `Validating 4 silos`."""
+
+    def lap(self, stage: str, seconds: float) -> None:
+        """A stage of a round is over, for example `train`."""
 
     def round(self, number: int, of: int, headline: str) -> None:
         """Round `number` (from 1) is over; `headline` holds its main figures."""
@@ -29,6 +35,12 @@ class ProgressListener(Protocol):
 
 class Silence:
     """Hears everything, says nothing."""
+
+    def run(self, run_id: str) -> None:
+        """Ignored."""
+
+    def lap(self, stage: str, seconds: float) -> None:
+        """Ignored."""
 
     def stage(self, title: str) -> None:
         """Ignored."""

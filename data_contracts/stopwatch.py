@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from data_contracts.progress import announce
+
 
 def now_utc() -> datetime:
     """The present moment, aware of its time zone."""
@@ -12,7 +14,7 @@ def now_utc() -> datetime:
 
 
 class Stopwatch:
-    """Laps since it was made; `round` is all of them together."""
+    """Laps since it was made, each announced; `round` is all of them together."""
 
     def __init__(self) -> None:
         self._began = self._lap = time.monotonic()
@@ -21,8 +23,9 @@ class Stopwatch:
     def lap(self, stage: str) -> None:
         """The time since the last lap belongs to `stage`."""
         now = time.monotonic()
-        self._laps[stage] = self._laps.get(stage, 0.0) + now - self._lap
-        self._lap = now
+        seconds, self._lap = now - self._lap, now
+        self._laps[stage] = self._laps.get(stage, 0.0) + seconds
+        announce().lap(stage, seconds)
 
     def seconds(self) -> dict[str, float]:
         """Seconds per stage, and `round` for the whole until now."""

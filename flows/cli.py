@@ -21,7 +21,9 @@ from data_contracts.presets import DATASETS, PRESETS
 from data_contracts.run_config import FederatedTrainingConfig
 from flows.audit_command import add_audit_command, audit_privacy
 from flows.cli_options import add_setting_flags, config_from, example_file
+from flows.deploy_command import add_deploy_command
 from flows.maintenance_commands import add_maintenance_commands
+from flows.metrics_command import add_metrics_command
 from flows.models_commands import add_models_commands
 from flows.preflight_command import add_preflight_command
 from flows.privacy_commands import add_privacy_commands
@@ -146,6 +148,8 @@ def build_parser() -> argparse.ArgumentParser:
         question.add_argument("--json", action="store_true", help="print JSON")
     add_models_commands(commands, _command, _add_output_folder)
     add_maintenance_commands(partial(_command, commands))
+    add_metrics_command(partial(_command, commands))
+    add_deploy_command(partial(_command, commands))
     return parser
 
 

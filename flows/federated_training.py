@@ -19,6 +19,7 @@ from data_contracts.run_config import FederatedTrainingConfig
 from data_contracts.stopwatch import Stopwatch, now_utc
 from flows.crashed_flow_runs import mark_as_crashed
 from flows.embedded_server import keep_every_task_run
+from flows.observed import observed
 from flows.waiting import waiting_for_silos
 from models.agreement import agreement_hash
 from models.control_variates import round_start
@@ -107,9 +108,12 @@ def federated_training(
             left out: the one that this flow run began, if any, or see
             `continue_unfinished`.
     """
-    return waiting_for_silos(
-        partial(train_while_quorum_lasts, config), resume, config.cohort.wait_minutes
-    )
+    with observed("federated-training"):
+        return waiting_for_silos(
+            partial(train_while_quorum_lasts, config),
+            resume,
+            config.cohort.wait_minutes,
+        )
 
 
 def train_while_quorum_lasts(

@@ -26,5 +26,8 @@ def maintenance(config: MaintenanceConfig) -> Upkeep:
     Merges small data files and makes checkpoints. Removes what nothing needs any more
     only if asked to; otherwise it tells what would go. Refuses while something is wrong
     with the tables, so that nothing goes that a repair could need.
+
+    Args:
+        config: what to look after, and whether to remove anything.
     """
     return look_after_lineage(config)

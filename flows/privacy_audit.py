@@ -28,6 +28,9 @@ def privacy_audit(config: PrivacyAuditConfig) -> AuditResult:
     """Audit the claimed epsilon of a training, and record what was found.
 
     Trains twice on made-up users with canaries, as claimed and without noise.
+
+    Args:
+        config: what to claim, and how hard to look.
     """
     model_sha256 = find_model_version(config.output_folder, config.model_version)
     result = audit_privacy(config, train_privately, model_sha256)

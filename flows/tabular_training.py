@@ -39,6 +39,9 @@ def tabular_training(config: TabularTrainingConfig) -> TabularResult:
 
     Rows are made up, and differ from silo to silo. Ends with a page that holds the
     federated model against pooled rows and against each silo alone.
+
+    Args:
+        config: which example, and its settings.
     """
     run_id = f"{config.example}-{secrets.token_hex(4)}"
     with open_cohort(config.cohort.silos, config.kept_apart, run_id) as cohort:

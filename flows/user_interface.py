@@ -13,10 +13,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from data_contracts.errors import UsageError
-from data_contracts.presets import PRESETS
+from flows.deployments import EXAMPLE, deployments
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -62,41 +62,16 @@ def _deployments() -> list[RunnerDeployment]:
     from prefect.deployments.runner import RunnerDeployment
     from prefect.types.entrypoint import EntrypointType
 
-    from flows.batch_recommendation import batch_recommendation
-    from flows.federated_training import federated_training
-    from flows.maintenance import maintenance
-    from flows.preflight import preflight
-    from flows.privacy_audit import privacy_audit
-    from flows.scheduled_retraining import scheduled_retraining
-    from flows.tabular_training import tabular_training
-
-    training = {"config": PRESETS["ml-100k"]}
-    served: tuple[tuple[Any, str, dict[str, Any], str], ...] = (
-        (federated_training, "train", training,
-         "Train one recommender over the silos of a federation."),
-        (scheduled_retraining, "retrain", training,
-         "Train on new data from the champion, and promote what passes the gate."),
-        (batch_recommendation, "recommend", {"config": {}},
-         "Write the best items for everybody into each silo's own table."),
-        (preflight, "preflight", training,
-         "Check everything that a run needs before it."),
-        (privacy_audit, "audit", {"config": {}},
-         "Look for planted people in a privately trained model."),
-        (tabular_training, "example", {"config": {}},
-         "A plain model on made-up tables, held against pooled data."),
-        (maintenance, "maintain", {"config": {}},
-         "Merge small files of the lineage tables, and remove what nothing needs."),
-    )  # fmt: skip
     return [
         RunnerDeployment.from_flow(
-            flow,
-            name=name,
-            description=description,
-            parameters=parameters,
+            entry.flow,
+            name=entry.name,
+            description=entry.description,
+            parameters=entry.parameters(EXAMPLE),
             # By module: a path would load the flow outside its package.
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
-        for flow, name, parameters, description in served
+        for entry in deployments()
     ]
 
 

@@ -63,6 +63,7 @@ def recorded_run(
             last = store.read(RunRecord, run_id=run.run_id)[-1]
             require_open(last)
             run = _continued(run, last)
+        announce().run(run.run_id)
         record_start(run)
         try:
             yield run

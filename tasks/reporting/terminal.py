@@ -37,6 +37,7 @@ from tasks.reporting.findings import (
     metric_title,
     published_model,
 )
+from tasks.reporting.json_progress import JsonProgress, log_format
 from tasks.reporting.judgement import cautions
 from tasks.reporting.overview import METRICS, metric_lines
 from tasks.reporting.remarks import Tone
@@ -53,7 +54,16 @@ _TONE_STYLES = {
 
 @contextmanager
 def terminal_progress(stream: TextIO | None = None) -> Iterator[ProgressListener]:
-    """The listener that suits `stream` (stderr): moving bars, or plain lines."""
+    """The listener that suits `stream` (stderr): moving bars, or plain lines.
+
+    JSON, one object a line, if the environment asks for it.
+
+    Raises:
+        UsageError: it asks for a format that there is not.
+    """
+    if log_format() == "json":
+        yield JsonProgress(stream or sys.stderr)
+        return
     console = Console(file=stream or sys.stderr)
     if not console.is_terminal or console.is_dumb_terminal:
         yield PlainProgress(stream or sys.stderr)
@@ -87,6 +97,12 @@ class RichProgress:
             transient=True,
             refresh_per_second=8,
         )
+
+    def run(self, run_id: str) -> None:
+        """A person knows which run this is."""
+
+    def lap(self, stage: str, seconds: float) -> None:
+        """The report tells how long stages took."""
 
     def stage(self, title: str) -> None:
         """Replace the spinner's text and take the bars of the last stage away."""
@@ -133,6 +149,12 @@ class PlainProgress:
         self._clock = clock
         self._told = clock()
         self._lock = threading.Lock()
+
+    def run(self, run_id: str) -> None:
+        """A person knows which run this is."""
+
+    def lap(self, stage: str, seconds: float) -> None:
+        """The report tells how long stages took."""
 
     def stage(self, title: str) -> None:
         """Write the title."""
