@@ -75,7 +75,7 @@ class TracedProgress:
     def round(self, number: int, of: int, headline: str) -> None:
         """Make the round's span and those of its stages."""
         laps, self._laps = self._laps, []
-        told = {RUN_ID: self._run_id, ROUND: number}
+        told: dict[str, str | int] = {RUN_ID: self._run_id, ROUND: number}
         below = trace.set_span_in_context(self._span)
         began = laps[0][1] if laps else self._clock()
         span = self._tracer.start_span(
@@ -151,5 +151,8 @@ def _wanted_exporter() -> str:
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return ""
     asked = any(os.environ.get(name) for name in OTLP_ENDPOINTS)
-    name = os.environ.get("OTEL_TRACES_EXPORTER", DEFAULT_EXPORTER if asked else "")
+    name = os.environ.get("OTEL_TRACES_EXPORTER", DEFAULT_EXPORTER if asked else "none")
+    if name == DEFAULT_EXPORTER:  # Which stands for one of two packages.
+        grpc = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") == "grpc"
+        return f"{name}_proto_{'grpc' if grpc else 'http'}"
     return "" if name == "none" else name
