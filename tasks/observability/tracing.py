@@ -25,7 +25,7 @@ RUN_ID, ROUND, STAGE = "silorec.run_id", "silorec.round", "silorec.stage"
 EXPORTERS = "opentelemetry_traces_exporter"
 DEFAULT_EXPORTER = "otlp"
 OTLP_ENDPOINTS = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-NANOSECONDS = 10**9
+NS_IN_SECOND = 10**9
 
 
 class TracedProgress:
@@ -69,7 +69,7 @@ class TracedProgress:
     def lap(self, stage: str, seconds: float) -> None:
         """Remember it until the round is over."""
         ended = self._clock()
-        self._laps.append((stage, ended - int(seconds * NANOSECONDS), ended))
+        self._laps.append((stage, ended - int(seconds * NS_IN_SECOND), ended))
         self._inner.lap(stage, seconds)
 
     def round(self, number: int, of: int, headline: str) -> None:
