@@ -58,6 +58,7 @@ from tasks.local_training.task import (
     train_for_comparison,
     train_on_silos,
 )
+from tasks.observability.task import tell_of_spent_budgets
 from tasks.preprocessing.task import preprocess_on_silos, preprocess_pooled
 from tasks.privacy_budget.task import (
     charge_privacy,
@@ -178,6 +179,7 @@ def train_while_quorum_lasts(
         if charged:
             record_privacy(run, "charged", charged.statements, charged.plan)
             record_departures(run, charged.refusals)
+            tell_of_spent_budgets(charged.statements.values(), config.privacy.period)
             cohort = hosts.only(charged.statements)
         note_silos_of_run(run, cohort.silos)
         say_what_is_exposed(cohort.silos, config.secure_aggregation)

@@ -28,8 +28,8 @@ KEPT_SECONDS = 10.0
 FAMILY_OF = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}
 
 READABLE = "silorec_lineage_readable"
-READ_SECONDS = "silorec_lineage_read_seconds"
-OWN_METRICS = (READABLE, READ_SECONDS)
+READ_TIME = "silorec_lineage_read_seconds"
+OWN_METRICS = (READABLE, READ_TIME)
 """Of the exporter itself, without a label."""
 
 ReadFederations = Callable[[], Iterable[FederationRecords]]
@@ -80,7 +80,7 @@ class LineageCollector:
             READABLE, "1 if the lineage tables can be read.", value=readable
         )
         yield GaugeMetricFamily(
-            READ_SECONDS,
+            READ_TIME,
             "Time that it took to read them.",
             value=self._clock() - began,
         )

@@ -26,7 +26,7 @@ RUN_ID, ROUND, STAGE = "silorec.run_id", "silorec.round", "silorec.stage"
 EXPORTERS = "opentelemetry_traces_exporter"
 DEFAULT_EXPORTER = "otlp"
 OTLP_ENDPOINTS = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-NANOSECONDS = 10**9
+NS_IN_SECOND = 10**9
 
 
 class TracedProgress:
@@ -70,7 +70,7 @@ class TracedProgress:
     def lap(self, stage: str, seconds: float) -> None:
         """Remember it until the round is over."""
         ended = self._clock()
-        self._laps.append((stage, ended - int(seconds * NANOSECONDS), ended))
+        self._laps.append((stage, ended - int(seconds * NS_IN_SECOND), ended))
         self._inner.lap(stage, seconds)
 
     def round(self, number: int, of: int, headline: str) -> None:
@@ -152,5 +152,8 @@ def _wanted_exporter() -> str:
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return ""
     asked = any(os.environ.get(name) for name in OTLP_ENDPOINTS)
-    name = os.environ.get("OTEL_TRACES_EXPORTER", DEFAULT_EXPORTER if asked else "")
+    name = os.environ.get("OTEL_TRACES_EXPORTER", DEFAULT_EXPORTER if asked else "none")
+    if name == DEFAULT_EXPORTER:  # Which stands for one of two packages.
+        grpc = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") == "grpc"
+        return f"{name}_proto_{'grpc' if grpc else 'http'}"
     return "" if name == "none" else name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -10,14 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 
 from data_contracts.errors import QuorumLostError
-from data_contracts.privacy_plan import (
-    NEARLY_SPENT_EVENT,
-    BudgetStatement,
-    PrivacyPlan,
-)
+from data_contracts.privacy_plan import BudgetStatement, PrivacyPlan
 from data_contracts.progress import announce
 from data_contracts.records import RetrainingOutcome
 from data_contracts.retraining import Stop
@@ -90,7 +85,6 @@ def charge_privacy(
             f"cohort.min_silos is {min_silos}: "
             + "; ".join(failure.sentence for failure in refusals.values())
         )
-    say_what_is_nearly_spent(charged.values.values(), privacy.period)
     return ChargedBudget(plan, charged.values, refusals)
 
 
@@ -146,26 +140,6 @@ def _agreed_plan(
     noise = max(needed.values.values(), default=UNKNOWN_NOISE)
     training = replace(plan.training, noise_multiplier=noise)
     return replace(plan, training=training), dict(needed.failures)
-
-
-def say_what_is_nearly_spent(
-    statements: Iterable[BudgetStatement], period: str
-) -> None:
-    """To whoever listens to the events of the Prefect server; ledgers are public."""
-    for told in statements:
-        if told.nearly_spent:
-            emit_event(
-                NEARLY_SPENT_EVENT,
-                resource={
-                    "prefect.resource.id": f"silorec.silo.{told.silo}",
-                    "prefect.resource.name": told.silo,
-                },
-                payload={
-                    "epsilon": round(told.epsilon, 3),
-                    "budget": told.budget,
-                    "period": period,
-                },
-            )
 
 
 @task(name="Settle privacy budget", cache_policy=NO_CACHE)

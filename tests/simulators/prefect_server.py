@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import subprocess
@@ -28,26 +29,37 @@ class PrefectServer:
     Attributes:
         api: its address.
         process: its number.
+        auth: `user:password` that it asks for; empty: nothing.
     """
 
     api: str
     process: int
+    auth: str = ""
 
     def ask(self, path: str, **filters: Any) -> list[dict[str, Any]]:
         """POST a filter."""
         request = urllib.request.Request(
             f"{self.api}/{path}",
             json.dumps(filters).encode(),
-            {"Content-Type": "application/json"},
+            {"Content-Type": "application/json", **self._authorisation()},
         )
         with urllib.request.urlopen(request, timeout=30) as reply:
             told: list[dict[str, Any]] = json.load(reply)
         return told
 
+    def _authorisation(self) -> dict[str, str]:
+        told = base64.b64encode(self.auth.encode()).decode()
+        return {"Authorization": f"Basic {told}"} if self.auth else {}
+
 
 @contextmanager
-def started_server() -> Iterator[PrefectServer]:
-    """The server, for the length of the block."""
+def started_server(auth: str = "", **settings: str) -> Iterator[PrefectServer]:
+    """The server, for the length of the block.
+
+    Args:
+        auth: `user:password` that it is to ask for.
+        settings: further variables of its environment.
+    """
     with sandbox() as machine, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -57,6 +69,8 @@ def started_server() -> Iterator[PrefectServer]:
             "PREFECT_HOME": str(machine.home),
             "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            **({"PREFECT_SERVER_API_AUTH_STRING": auth} if auth else {}),
+            **settings,
         }
         process = subprocess.Popen(
             command,
@@ -68,7 +82,7 @@ def started_server() -> Iterator[PrefectServer]:
         api = f"http://127.0.0.1:{port}/api"
         try:
             wait_for(f"{api}/health", process)
-            yield PrefectServer(api, process.pid)
+            yield PrefectServer(api, process.pid, auth)
         finally:
             process.terminate()
             process.wait()

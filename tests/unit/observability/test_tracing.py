@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from opentelemetry import trace
@@ -159,6 +161,37 @@ def test_the_environment_of_opentelemetry_decides_where_spans_go(run_program):
 def test_nothing_is_sent_unless_asked_for(run_program, environment):
     told = run_program(**environment)
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Keeps the addresses and bodies that it was sent."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.received.append((self.path, body))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_spans_reach_a_collector_whose_address_is_all_that_is_set(run_program):
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        server.received = []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        told = run_program(
+            OTEL_EXPORTER_OTLP_ENDPOINT=address, OTEL_EXPORTER_OTLP_COMPRESSION="none"
+        )
+        server.shutdown()
+        thread.join()
+    assert told.returncode == 0, told.stderr
+    ((path, body),) = server.received
+    assert path == "/v1/traces"
+    assert b"federated-training" in body
+    assert b"weekly-1" in body
 
 
 def test_an_exporter_that_is_not_installed_is_one_sentence(run_program):
