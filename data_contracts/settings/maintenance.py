@@ -17,6 +17,8 @@ TableName = Literal[
     "model_versions",
     "privacy",
     "privacy_audits",
+    "model_stages",
+    "retrainings",
     "rounds",
     "runs",
 ]

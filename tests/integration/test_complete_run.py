@@ -10,8 +10,10 @@ import pytest
 from data_contracts.records import (
     KEYS,
     POOLED_SILOS,
+    ModelStageRecord,
     PrivacyAuditRecord,
     PrivacyRecord,
+    RetrainingRecord,
     RunStatus,
     Subject,
 )
@@ -34,10 +36,15 @@ def test_the_run_ends_completed_and_publishes_the_best_rounds_model(finished_run
     assert hashlib.sha256(content).hexdigest() == published.sha256
 
 
-PRIVATE = {PrivacyRecord, PrivacyAuditRecord}
+ELSEWHERE = {
+    PrivacyRecord,
+    PrivacyAuditRecord,
+    ModelStageRecord,
+    RetrainingRecord,
+}
 
 
-@pytest.mark.parametrize("record", set(KEYS) - PRIVATE, ids=lambda r: r.__name__)
+@pytest.mark.parametrize("record", set(KEYS) - ELSEWHERE, ids=lambda r: r.__name__)
 def test_every_lineage_table_has_rows_of_the_run(finished_run, record):
     store = LineageStore(finished_run.store_folder)
     assert store.read(record, run_id=finished_run.published.run_id)

@@ -61,7 +61,7 @@ def fake_history(
     rounds: int = 10,
     mode: str = "masked",
     per_silo_metrics: bool = True,
-    subjects: tuple[Subject, ...] = tuple(Subject),
+    subjects: tuple[Subject, ...] = tuple(FINAL),
     loser: str = "",
     quarantined: str = "",
     seed: int = 7,

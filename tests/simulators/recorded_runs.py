@@ -8,17 +8,21 @@ from typing import Any
 from data_contracts.records import (
     POOLED_SILOS,
     ContractRecord,
+    Decider,
     DecisionRecord,
     MetricRecord,
+    ModelStageRecord,
     ModelVersionRecord,
     ParticipantRecord,
     PhaseRecord,
     PrivacyAuditRecord,
     PrivacyRecord,
     Record,
+    RetrainingRecord,
     RoundRecord,
     RunRecord,
     RunStatus,
+    Stage,
     Subject,
     Verdict,
 )
@@ -111,6 +115,33 @@ def audit_record(audit_id: str, model_sha256: str = "") -> PrivacyAuditRecord:
         sentence="Nothing contradicts the claim.",
         seconds=60.0,
         code_hash="c0de",
+    )
+
+
+def stage_record(run_id: str) -> ModelStageRecord:
+    return ModelStageRecord(
+        federation=f"federation-of-{run_id}",
+        sequence=0,
+        run_id=run_id,
+        model_sha256=sha(run_id, 1),
+        stage=Stage.CHAMPION,
+        decided_by=Decider.POLICY,
+        sentence="better than the last",
+        at="2026-03-01T10:00:00+00:00",
+    )
+
+
+def retraining_record(run_id: str) -> RetrainingRecord:
+    return RetrainingRecord(
+        run_id=f"retraining-of-{run_id}",
+        federation="weekly",
+        at="2026-03-01T10:00:00+00:00",
+        outcome="promoted",
+        champion_sha256="",
+        challenger_sha256=sha(run_id, 1),
+        new_silos=2,
+        quarantined_silos=0,
+        sentence="better than the last",
     )
 
 
@@ -276,7 +307,9 @@ def append_run(
     store.append(contracts, run_id=run_id, step="admission")
     told = [*(privacy_record(run_id, silo) for silo in ("north", "south"))]
     audited = audit_record(f"audit-of-{run_id}")
-    store.append([*told, audited], run_id=run_id, step="privacy-charged")
+    decided = [stage_record(run_id), retraining_record(run_id)]
+    told = [*told, audited, *decided]
+    store.append(told, run_id=run_id, step="privacy-charged")
     for number in range(1, rounds + 1):
         parent = base if number == 1 else sha(run_id, number - 1)
         append_round(store, run_id, number, parent=parent, **choices)

@@ -10,9 +10,11 @@ from tests.simulators.recorded_runs import (
     audit_record,
     contract_record,
     privacy_record,
+    retraining_record,
     round_record,
     round_records,
     run_record,
+    stage_record,
 )
 
 EVERY_TABLE = [
@@ -20,6 +22,8 @@ EVERY_TABLE = [
     contract_record("run1", "north"),
     privacy_record("run1", "north"),
     audit_record("audit1"),
+    stage_record("run1"),
+    retraining_record("run1"),
     *round_records("run1", 1, parent=""),
 ]
 
