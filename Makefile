@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow check chaos deployments format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large bench-cold-items bench-batch bench-serving gpu-check attack-pictures clean
+.PHONY: help install demo test test-fast test-slow test-service check chaos deployments format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large bench-cold-items bench-batch bench-serving gpu-check attack-pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -35,10 +35,13 @@ check: install  ## style, types, import rules
 	$(BIN)/lint-imports
 
 test-fast: install  ## unit and property tests
-	$(PYTEST) -m 'not slow and not chaos and not benchmark' --doctest-modules --ignore tests/benchmarks models data_contracts tasks tests
+	$(PYTEST) -m 'not slow and not chaos and not service and not benchmark' --doctest-modules --ignore tests/benchmarks models data_contracts tasks tests
 
 test-slow: install  ## Ray, Prefect and real data
 	$(PYTEST) -m slow --ignore tests/benchmarks tests
+
+test-service: install  ## weeks of a deployed federation: server, worker, schedule, serving, browser
+	$(PYTEST) -m service tests/end_to_end
 
 chaos: install bench-maintenance  ## every kill point, fault and 50 random schedules; writes the tables
 	$(PYTEST) -m 'chaos or slow' tests/chaos --matrix infra/docs/resilience.md

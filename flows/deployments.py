@@ -6,7 +6,6 @@ server, and `infra/prefect.yaml` is written from it.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -169,22 +168,13 @@ def pull_steps(folder: str) -> list[dict[str, Any]]:
     return [{"prefect.deployments.steps.set_working_directory": {"directory": folder}}]
 
 
-def deployments() -> tuple[Deployment, ...]:
-    """The entries whose flow this installation has."""
-    return tuple(
-        entry
-        for entry in TABLE
-        if importlib.util.find_spec(entry.entrypoint.rpartition(".")[0]) is not None
-    )
-
-
 def chosen(names: Sequence[str]) -> tuple[Deployment, ...]:
     """The entries of these names, or all of them.
 
     Raises:
         UsageError: there is none of such a name.
     """
-    known = {entry.name: entry for entry in deployments()}
+    known = {entry.name: entry for entry in TABLE}
     for name in names:
         if name not in known:
             raise UsageError(

@@ -13,11 +13,11 @@ import yaml
 
 from flows.deployments import (
     EXAMPLE,
+    TABLE,
     TAG,
     WORK_POOL,
     Deployment,
     Plan,
-    deployments,
     pull_steps,
 )
 
@@ -40,7 +40,7 @@ def prefect_yaml() -> str:
     plan = Plan(
         federation=EXAMPLE["name"],
         training=EXAMPLE,
-        entries=deployments(),
+        entries=TABLE,
         work_pool=WORK_POOL,
         folder="{{ $PWD }}",
     )

@@ -16,7 +16,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 from data_contracts.errors import UsageError
-from flows.deployments import EXAMPLE, deployments
+from flows.deployments import EXAMPLE, TABLE
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -71,7 +71,7 @@ def _deployments() -> list[RunnerDeployment]:
             # By module: a path would load the flow outside its package.
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
-        for entry in deployments()
+        for entry in TABLE
     ]
 
 

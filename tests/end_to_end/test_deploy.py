@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from data_contracts.presets import PRESETS
-from flows.deployments import SIDE_QUEUE, deployments
+from flows.deployments import SIDE_QUEUE, TABLE
 from tests.simulators.command_line import sandbox
 from tests.simulators.prefect_server import started_server
 
@@ -69,7 +69,7 @@ def test_every_deployment_is_there_with_its_form_queue_and_limit(deployed, serve
     _, first, _ = deployed
     assert first.returncode == 0, first.stderr
     shown = {told["name"]: told for told in server.ask("deployments/filter")}
-    entries = {f"movielens-100k-{entry.name}": entry for entry in deployments()}
+    entries = {f"movielens-100k-{entry.name}": entry for entry in TABLE}
     assert set(shown) == set(entries)
     for name, entry in entries.items():
         told = shown[name]

@@ -12,12 +12,12 @@ from prefect.utilities.callables import parameter_schema
 
 from data_contracts.privacy_plan import NEARLY_SPENT_SHARE, BudgetStatement
 from flows import cli
-from flows.deployments import EXAMPLE, JOB_ENVIRONMENT, Plan, chosen, deployments
+from flows.deployments import EXAMPLE, JOB_ENVIRONMENT, TABLE, Plan, chosen
 from flows.prefect_yaml import prefect_yaml
 from flows.user_interface import _deployments
 
 ROOT = Path(__file__).parents[3]
-ENTRIES = {entry.name: entry for entry in deployments()}
+ENTRIES = {entry.name: entry for entry in TABLE}
 
 
 @pytest.fixture(params=ENTRIES)
@@ -146,4 +146,4 @@ def test_a_mistake_is_one_sentence(words, sentence, no_server, capsys):
 
 def test_only_what_is_named_is_chosen():
     assert [entry.name for entry in chosen(["maintain"])] == ["maintain"]
-    assert chosen([]) == deployments()
+    assert chosen([]) == TABLE
