@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs: Python 3.11 and make.
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast test-slow test-service check chaos deployments format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large bench-cold-items bench-batch bench-serving gpu-check attack-pictures clean
+.PHONY: help install demo test test-fast test-slow test-service check chaos deployments api format bench-overhead bench-lineage bench-secagg bench-he bench-demo bench-maintenance bench-preflight bench-kill bench-joint-noise bench-privacy bench-quality bench-quality-dp benchmark-quality bench-large bench-cold-items bench-batch bench-serving gpu-check attack-pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -49,6 +49,9 @@ chaos: install bench-maintenance  ## every kill point, fault and 50 random sched
 deployments: install  ## write infra/prefect.yaml from the table of deployments
 	$(BIN)/silorec deploy --prefect-yaml > infra/prefect.yaml.new
 	mv infra/prefect.yaml.new infra/prefect.yaml
+
+api: install  ## the docstrings as pages, in build/api
+	$(BIN)/python -m pdoc --docformat google --output-directory build/api data_contracts models tasks flows
 
 format: install  ## rewrite the code in the house's format
 	$(BIN)/ruff format .
