@@ -324,7 +324,13 @@ def changed(section: BaseModel, path: tuple[str, ...]) -> Any:
 
 
 BASE = parse_config(PUBLIC, origin="test")
-NOT_DECIDING = {"name", "output_folder", "continue_unfinished", "cluster"}
+NOT_DECIDING = {
+    "name",
+    "output_folder",
+    "continue_unfinished",
+    "retraining",
+    "cluster",
+}
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
