@@ -68,6 +68,8 @@ def started_server(auth: str = "", **settings: str) -> Iterator[PrefectServer]:
         environment = machine.environment() | {
             "PREFECT_HOME": str(machine.home),
             "DO_NOT_TRACK": "1",
+            # The pages ask this address, whatever port the server listens on.
+            "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             **({"PREFECT_SERVER_API_AUTH_STRING": auth} if auth else {}),
             **settings,
